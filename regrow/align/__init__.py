@@ -1,0 +1,1 @@
+"""Demonstrations, feedback, reward models and PPO."""

@@ -1,0 +1,87 @@
+"""Fit a decoder to rows, or a reward model to rankings, with the one training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from regrow.align.reward import Ranked, RewardModel, accuracy, batch_loss, score_rows
+from regrow.align.rows import Rows, stack
+from regrow.errors import RegrowError
+from regrow.model.decoder import Decoder
+from regrow.progress import Progress, silent
+from regrow.seeds import rng
+from regrow.train.loop import TrainSettings, TrainSummary, train
+
+
+def fit_rows(
+    model: Decoder,
+    supply: Rows,
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    z_loss: float = 0.0,
+    progress: Progress = silent,
+) -> TrainSummary:
+    """Next-token prediction on the weighted targets of rows 0..settings.total."""
+
+    def batch_of(step: int, first: int, rows: int) -> Any:
+        return tuple(map(torch.from_numpy, stack(supply, first, rows)))
+
+    def loss_of(model: Decoder, batch: Any) -> Any:
+        inputs, targets, weights = batch
+        whole = None if bool(weights.all()) else weights
+        return model.loss(inputs, targets, whole, z_loss)
+
+    return train(model, loss_of, batch_of, settings, folder, progress)
+
+
+def fit_reward(
+    model: RewardModel,
+    ranked: Sequence[Ranked],
+    demonstrations: Sequence[Sequence[int]],
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    pad: int,
+    epochs: int = 1,
+    held: float = 0.1,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Fit a reward model to ranked answers, keeping a share of the prompts to test it on.
+
+    `settings.rows` counts prompts a step; its total is set here. Afterwards the rewards are
+    shifted so that `demonstrations` (token rows) average 0 (Ouyang et al. 2022, app. C.2).
+    """
+    if len(ranked) < 4:
+        raise RegrowError(
+            f"only {len(ranked)} prompts have answers of different rating; sample more prompts or "
+            "raise the temperature"
+        )
+    order = rng(settings.seed, "reward split").permutation(len(ranked))
+    aside = max(1, round(held * len(ranked)))
+    test = [ranked[i] for i in order[:aside]]
+    learn = [ranked[i] for i in order[aside:]]
+    orders = [rng(settings.seed, "reward epoch", e).permutation(len(learn)) for e in range(epochs)]
+    sequence = np.concatenate(orders)
+
+    def batch_of(step: int, first: int, rows: int) -> list[Ranked]:
+        return [learn[i] for i in sequence[first : first + rows]]
+
+    settings = replace(settings, total=len(sequence), rows=min(settings.rows, len(sequence)))
+    summary = train(model, lambda m, b: batch_loss(m, b, pad), batch_of, settings, folder, progress)
+    model.eval()
+    right, pairs = accuracy(model, test, pad)
+    if demonstrations:
+        shift = float(np.mean(score_rows(model, demonstrations, pad)))
+        model.get_buffer("bias").add_(shift)
+    error = (right * (1 - right) / max(1, pairs)) ** 0.5
+    return {
+        "accuracy": round(right, 4), "accuracy_error": round(error, 4), "pairs": pairs,
+        "prompts": len(learn), "loss": summary.loss, "seconds": summary.seconds,
+    }  # fmt: skip

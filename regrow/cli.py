@@ -1,0 +1,307 @@
+"""The commands. Everything heavy is imported where it is used."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from regrow.errors import RegrowError
+
+app = typer.Typer(
+    name="regrow",
+    help="Regrow the GPT-3.5 family tree from raw documents and see which stage gave what.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+corpus = typer.Typer(help="Documents to shards.", no_args_is_help=True)
+app.add_typer(corpus, name="corpus")
+
+Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.")]
+Run = Annotated[str | None, typer.Option("--run", help="The run's name; the last used otherwise.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+Node = Annotated[str, typer.Argument(help="A node's name, or its folder.")]
+
+
+def main() -> None:
+    """Run the command line: user errors are one line and exit 1, Ctrl-C exits 130."""
+    try:
+        app()
+    except RegrowError as error:
+        sys.exit(_fail(str(error)))
+    except OSError as error:
+        sys.exit(_fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")))
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(line: str) -> int:
+    print(f"error: {line}", file=sys.stderr)
+    return 1
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from regrow import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RECIPE] [KEY=VALUE ...]", help="A recipe, and changes to it."),
+    ] = None,
+    documents: Annotated[
+        list[str] | None, typer.Option("--documents", help="A file or folder of documents.")
+    ] = None,
+    to: Annotated[list[str] | None, typer.Option("--to", help="Grow up to this node.")] = None,
+    start: Annotated[
+        list[str] | None, typer.Option("--from", help="Grow this node and what comes from it.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Nodes side by side.")] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option("--accept", help="Keep a node although its recipe changed.")
+    ] = None,
+    regrow: Annotated[
+        list[str] | None, typer.Option("--regrow", help="Grow a node anew, and its descendants.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Another training seed, in a run of its own.")
+    ] = None,
+    runs: Runs = Path("runs"),
+    json: Json = False,
+) -> None:
+    """Grow what is missing of a tree, measure it and write the report.
+
+    \b
+    Examples:
+      regrow run                                       the laptop recipe
+      regrow run seedling --to davinci
+      regrow run documents --documents my/texts documents.share=0.3
+      regrow run nodes.davinci.tokens=14M --regrow davinci
+    """
+    from regrow.tree import console
+    from regrow.tree.run import Request
+    from regrow.tree.run import run as grow
+
+    request = Request(
+        words=words or (), documents=documents or (), to=to or (), start=start or (),
+        accept=accept or (), regrow=regrow or (), dry_run=dry_run, jobs=jobs, seed=seed,
+        runs=runs, quiet=json,
+    )  # fmt: skip
+    try:
+        outcome = grow(request)
+    except KeyboardInterrupt:
+        print("\nstopped; nothing is lost: the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if json:
+        _print_json(outcome.to_row())
+    elif dry_run:
+        console.show_plan(outcome)
+    else:
+        console.show_outcome(outcome)
+
+
+@app.command()
+def tree(
+    name: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's name.")] = None,
+    runs: Runs = Path("runs"),
+    json: Json = False,
+) -> None:
+    """Show the tree of a run: what is grown, and its scores.
+
+    Example: regrow tree laptop
+    """
+    from regrow.tree import console
+    from regrow.tree.runs import find_run, overview
+
+    rows = overview(found := find_run(runs, name))
+    if json:
+        _print_json(rows)
+    else:
+        console.show_tree(found.name, rows)
+
+
+@app.command()
+def report(
+    name: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's name.")] = None,
+    runs: Runs = Path("runs"),
+    json: Json = False,
+) -> None:
+    """Bring the report up to date and show the ability table.
+
+    Example: regrow report laptop
+    """
+    from regrow.tree import console
+    from regrow.tree.measure import refresh_report
+    from regrow.tree.runs import find_run
+
+    folder = refresh_report(find_run(runs, name))
+    if json:
+        from regrow.files import read_json
+
+        _print_json(read_json(folder / "abilities.json"))
+    else:
+        console.show_report(folder)
+
+
+@app.command("eval")
+def evaluate(node: Node, run: Run = None, runs: Runs = Path("runs"), json: Json = False) -> None:
+    """Measure one node anew.
+
+    Example: regrow eval text-davinci-003
+    """
+    from regrow.tree import console
+    from regrow.tree.measure import measure_again
+
+    rows = measure_again(runs, node, run)
+    if json:
+        _print_json(rows)
+    else:
+        console.show_scores(node, rows)
+
+
+@app.command()
+def trace(node: Node, run: Run = None, runs: Runs = Path("runs"), json: Json = False) -> None:
+    """Tell what a node has seen, from the root down to it.
+
+    Example: regrow trace chatgpt --json
+    """
+    from dataclasses import asdict
+
+    from regrow.tree import console
+    from regrow.tree.runs import find_node, traced
+
+    folder = find_node(runs, node, run)
+    edges = traced(folder.parent, folder.name)
+    if json:
+        _print_json([asdict(edge) for edge in edges])
+    else:
+        console.show_trace(edges)
+
+
+@app.command()
+def chat(
+    node: Annotated[str, typer.Argument(help="A node's name, or its folder.")] = "chatgpt",
+    run: Run = None,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest word.")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Talk to a node in the terminal. Base models continue your text instead of answering.
+
+    Example: regrow chat chatgpt --temperature 0.7
+    """
+    from regrow.tree.runs import find_node
+
+    folder = find_node(runs, node, run)
+    from regrow.serve.chat import chat as talk
+
+    talk(folder, temperature=temperature, max_tokens=max_tokens)
+
+
+@app.command()
+def serve(
+    run: Run = None,
+    host: Annotated[str, typer.Option(help="Elsewhere than here, a key is needed.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    key: Annotated[
+        str | None, typer.Option(envvar="REGROW_KEY", help="The key that clients must send.")
+    ] = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Serve all nodes of a run by name over an OpenAI-compatible API.
+
+    Example: regrow serve --port 8000
+    """
+    from regrow.tree.runs import find_run, nodes_of
+
+    nodes = nodes_of(find_run(runs, run))
+    from regrow.serve.api import serve as listen
+
+    listen(nodes, host=host, port=port, key=key)
+
+
+@app.command("export")
+def export_(
+    node: Node,
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    run: Run = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Copy a node as a Hugging Face folder.
+
+    Example: regrow export chatgpt my-chatgpt
+    """
+    from regrow.tree.imported import export_node
+    from regrow.tree.runs import find_node
+
+    print(export_node(find_node(runs, node, run), folder))
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="A Hugging Face folder.")],
+    name: Annotated[str, typer.Option("--name", help="What the node is to be called.")],
+    run: Run = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Take a Hugging Face folder into a run as a node.
+
+    To grow stages on it, declare it in a recipe: stage: import, settings: {folder: DIR}.
+
+    Example: regrow import ~/models/tiny-llama --name tiny
+    """
+    from regrow.tree.imported import import_node
+    from regrow.tree.runs import find_run
+
+    print(import_node(folder, find_run(runs, run), name))
+
+
+@corpus.command("build")
+def corpus_build(
+    documents: Annotated[list[Path], typer.Argument(help="Files or folders of documents.")],
+    output: Annotated[Path, typer.Option("--output", help="The folder to write.")],
+    vocabulary: Annotated[int, typer.Option(min=265, help="Entries of the tokenizer.")] = 8192,
+    json: Json = False,
+) -> None:
+    """Clean documents, learn a tokenizer and write token shards.
+
+    Example: regrow corpus build crawl.warc.gz texts/ --output my-corpus
+    """
+    from regrow.tree import console
+    from regrow.tree.measure import build_corpus
+
+    found = build_corpus(documents, output, vocabulary)
+    if json:
+        _print_json(found)
+    else:
+        console.show_corpus(output, found)
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Documents to a clean, weighted, tokenised mixture."""

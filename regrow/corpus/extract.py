@@ -1,0 +1,182 @@
+"""HTML to readable text: the page's own content, with code, tables and lists kept readable."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from regrow.corpus.read import Page
+
+MAX_HTML = 4_000_000  # bytes; what follows is cut, so that no page takes seconds
+MAX_DEPTH = 500  # nested elements; beyond this a page is a parser trap
+
+_ANYWHERE = (
+    "nav footer form button iframe noscript script style template dialog [role=navigation] "
+    "[role=banner] [role=contentinfo] [role=search] [role=dialog] [aria-hidden=true] .cookie "
+    ".cookies .cookie-banner .cookie-notice .consent .navbar .breadcrumb .breadcrumbs "
+    ".pagination .advert .advertisement .ad .ads .ad-banner .promo .sponsored .share .social "
+    ".newsletter .subscribe .popup #nav #menu #footer #cookie-banner #cookie-consent #advert "
+    "#ads"
+)
+_AROUND = (
+    "aside [role=complementary] .nav .navigation .menu .sidebar .footer .banner .related "
+    "#sidebar #banner"
+)
+ANYWHERE = _ANYWHERE.split()  # never content
+AROUND = _AROUND.split()  # not content unless inside of it
+CONTENT = ("main", "[role=main]", "article", "#content", "#main", ".content", ".post", ".entry")
+#: Share of the page's text that a content element must hold to be trusted.
+CONTENT_SHARE = 0.25
+
+_BULLET = re.compile(r"^[ \t]*[•◦▪‣] ?", re.MULTILINE)
+_ORDERED = re.compile(r"^ {2,4}(?=\d+\. )", re.MULTILINE)
+_CELLS = re.compile(r"(?<=\S)\t\t(?=\S)")
+_TRAILING = re.compile(r"[ \t\r]+$", re.MULTILINE)
+_BLANKS = re.compile(r"\n{3,}")
+_MANY_BLANKS = re.compile(r"\n{4,}")
+_NOT_TEXT = re.compile(r"html|xml|text/plain|^$", re.IGNORECASE)
+
+
+def extract(page: Page) -> None:
+    """Fill in `page.text` from its body, or `page.reason` where there is none to have."""
+    if page.body is None:
+        page.text = tidy(page.text)
+    elif page.status and not 200 <= page.status < 300:
+        page.reason = f"extract: http status {page.status // 100}xx"
+        page.detail = str(page.status)
+    elif not _NOT_TEXT.search(page.content_type):
+        page.reason = "extract: not text"
+        page.detail = page.content_type
+    else:
+        text = decode(page.body[:MAX_HTML], page.charset)
+        is_plain = page.content_type.startswith("text/plain")
+        page.text = tidy(text) if is_plain else html_to_text(text)
+    page.body = None
+    if not page.reason and not page.text:
+        page.reason = "extract: empty"
+
+
+def decode(body: bytes, charset: str) -> str:
+    """Bytes to text: the declared character set if it fits, else UTF-8, else a guess."""
+    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
+
+    for name in (charset, "utf-8"):
+        if name:
+            try:
+                return body.decode(name)
+            except (UnicodeDecodeError, LookupError):
+                continue
+    return bytes_to_str(body, detect_encoding(body) or "utf-8")
+
+
+def tidy(text: str) -> str:
+    """Unix line ends, no trailing blanks, no NUL, at most two empty lines in a row (as in code)."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").replace("\ufeff", "")
+    return _MANY_BLANKS.sub("\n\n\n", _TRAILING.sub("", text.replace("\xa0", " "))).strip("\n")
+
+
+def html_to_text(html: str) -> str:
+    """The main content of an HTML page as text.
+
+    Furniture (menus, banners, footers) is removed by tag, role and class; what a `main`, `article`
+    or similar element holds is then taken whole, and without one lists of links go too.
+    (Resiliparse's own main-content mode drops short lists, the form of exercise sheets.)
+    """
+    from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.parse.html import HTMLTree
+
+    if html.count("<div") > MAX_DEPTH and _depth(html) > MAX_DEPTH:
+        return tidy(re.sub(r"<[^>]*>", " ", html))
+    tree = HTMLTree.parse(html)
+    if tree.body is None:
+        return ""
+    root = _content(tree.body)
+    whole = root is tree.body
+    if whole:
+        _drop_link_lists(root)
+    skip = [*ANYWHERE, *AROUND] if whole else ANYWHERE
+    text = extract_plain_text(root.html, main_content=False, alt_texts=False, skip_elements=skip)
+    if len(text) < 0.3 * len(root.text):  # an unclosed banner may have swallowed the page
+        _drop(root, ",".join(skip))
+        text = extract_plain_text(root.html, main_content=False, alt_texts=False)
+    text = _ORDERED.sub("", _BULLET.sub("- ", _CELLS.sub(" | ", text)))
+    return tidy(text if "<pre" in html else _BLANKS.sub("\n\n", text))
+
+
+def _depth(html: str) -> int:
+    depth = deepest = 0
+    for match in re.finditer(r"<(/?)div", html):
+        depth += -1 if match[1] else 1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _drop(root: Any, selector: str) -> None:
+    """Remove elements, but none that holds most of the page (an unclosed banner swallows it)."""
+    whole = len(root.text)
+    for element in root.query_selector_all(selector):
+        if len(element.text) <= 0.5 * whole:
+            element.decompose()
+
+
+def _content(body: Any) -> Any:
+    whole = len(body.text) or 1
+    for selector in CONTENT:
+        found = body.query_selector_all(selector)
+        if len(found) == 1 and len(found[0].text) >= CONTENT_SHARE * whole:
+            return found[0]
+    return body
+
+
+def _drop_link_lists(root: Any) -> None:
+    for block in root.query_selector_all("ul, ol, header"):
+        links = block.query_selector_all("a")
+        letters = len("".join(block.text.split()))
+        linked = sum(len("".join(link.text.split())) for link in links)
+        if len(links) >= 3 and linked >= 0.8 * letters:
+            block.decompose()
+
+
+def site_lines(pages: Iterable[Page], least: int = 10) -> dict[str, set[str]]:
+    """Lines that are site furniture: near the start or end of many pages of one host.
+
+    Many are 20 % for a sentence of four words or more, 80 % for less (a manual's section headings
+    stay). Hosts with fewer than `least` pages are left alone. Returns lines by host.
+    """
+    counts: dict[str, Counter[str]] = {}
+    sizes: Counter[str] = Counter()
+    for page in pages:
+        lines = [line.strip() for line in page.text.split("\n") if line.strip()]
+        edge = lines if len(lines) <= 16 else lines[:8] + lines[-8:]
+        counts.setdefault(page.domain, Counter()).update({line for line in edge if len(line) > 2})
+        sizes[page.domain] += 1
+    return {
+        host: {
+            line
+            for line, n in lines.items()
+            if n >= max(least / 2, (0.2 if line.count(" ") >= 3 else 0.8) * sizes[host])
+        }
+        for host, lines in counts.items()
+        if sizes[host] >= least
+    }
+
+
+def drop_site_lines(page: Page, lines: set[str]) -> None:
+    """Remove a host's furniture lines from a page."""
+    kept = [line for line in page.text.split("\n") if line.strip() not in lines]
+    page.text = "\n".join(kept).strip("\n")
+    if not page.text:
+        page.reason = "extract: site furniture only"
+
+
+def extract_all(pages: Sequence[Page]) -> None:
+    """Extract every page of a batch in place; a page that breaks the parser is set aside."""
+    for page in pages:
+        try:
+            extract(page)
+        except Exception as error:  # whatever a parser raises costs this page only
+            page.body = None
+            page.reason = "extract: parser error"
+            page.detail = f"{type(error).__name__}: {error}"[:200]

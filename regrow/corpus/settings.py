@@ -1,0 +1,72 @@
+"""What can be chosen about a corpus; every number has a source or a reason beside it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Strict(BaseModel):
+    """A settings model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RuleSettings(Strict):
+    """Heuristic filters after Gopher (Rae et al. 2021, Table A1) and C4 (Raffel et al. 2020)."""
+
+    sources: tuple[str, ...] | None = None  # None: all sources
+    min_characters: int = Field(default=60, ge=0)
+    max_characters: int = Field(default=2_000_000, ge=1)
+
+
+class QualitySettings(Strict):
+    """GPT-3's quality classifier (Brown et al. 2020, App. A); off where `sources` is empty."""
+
+    sources: tuple[str, ...] = ()
+    alpha: float = Field(default=9.0, gt=0)  # Pareto shape of the keep rule
+    characters: int = Field(default=8_000, ge=100)  # read from the start of each document
+
+
+class DeduplicateSettings(Strict):
+    """Exact copies, then MinHash bands with every edge verified."""
+
+    ngram: int = Field(default=5, ge=1)
+    threshold: float = Field(default=0.8, gt=0, le=1)  # Jaccard on sets of word n-grams
+    hashes: int = Field(default=120, ge=8, le=1024)
+
+
+class DecontaminateSettings(Strict):
+    """GPT-3's n-gram rule (App. C)."""
+
+    sources: tuple[str, ...] | None = None  # where hits are cut; elsewhere counted; None: all
+    ngram: int = Field(default=13, ge=1)
+    min_words: int = Field(default=8, ge=1)  # shorter items cannot be told from ordinary text
+    common: int = Field(default=10, ge=1)  # a gram in more documents than this is ordinary text
+    window: int = Field(
+        default=200, ge=0
+    )  # characters cut on each side, and the shortest piece kept
+    max_pieces: int = Field(default=10, ge=1)
+
+
+class TokenizerSettings(Strict):
+    """Byte-level BPE, learned here or taken from elsewhere."""
+
+    vocabulary: int = Field(default=2048, ge=265)
+    characters: int = Field(default=20_000_000, ge=1)  # read to learn it
+    path: str | None = None  # use this tokenizer and learn none
+
+
+class CorpusSettings(Strict):
+    """How documents become shards."""
+
+    seed: int = 0
+    languages: tuple[str, ...] = ("en",)  # empty: all; code and what cannot be told is kept
+    rules: RuleSettings = RuleSettings()
+    quality: QualitySettings = QualitySettings()
+    deduplicate: DeduplicateSettings = DeduplicateSettings()
+    decontaminate: DecontaminateSettings = DecontaminateSettings()
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    heldout_share: float = Field(default=0.01, ge=0, lt=1)
+    heldout_most: int = Field(default=300, ge=0)  # documents a source
+    jobs: int = Field(default=0, ge=0)  # worker processes; 0: as many as there are cores
+    time_limit_s: float = Field(default=10.0, gt=0)  # to extract one page

@@ -1,0 +1,163 @@
+"""Tokens on disk: one flat little-endian file a source, with offsets and document ids beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from regrow.corpus.tokenizer import Tokenizer
+from regrow.errors import RegrowError
+from regrow.files import read_json, sha256_file, write_atomic, write_json
+
+BATCH = 512  # documents encoded at a time
+
+
+def check_source_name(source: str) -> str:
+    """A source name is also a file name: letters, digits and `._+-` only."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", source):
+        raise RegrowError(f"{source!r} is no source name; use letters, digits and ._+- only")
+    return source
+
+
+def _batches(documents: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    iterator = iter(documents)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
+
+
+def _write_source(
+    file: BinaryIO, documents: Iterable[tuple[str, str]], tokenizer: Tokenizer, dtype: str
+) -> tuple[list[str], list[int], int]:
+    ids: list[str] = []
+    offsets = [0]
+    size = 0
+    for batch in _batches(documents):
+        for (id_, text), tokens in zip(
+            batch, tokenizer.encode_batch([text for _, text in batch]), strict=True
+        ):
+            tokens.append(tokenizer.eos)
+            file.write(np.asarray(tokens, dtype).tobytes())
+            ids.append(id_)
+            offsets.append(offsets[-1] + len(tokens))
+            size += len(text.encode())
+    return ids, offsets, size
+
+
+def write_shards(
+    folder: Path,
+    documents: Mapping[str, Iterable[tuple[str, str]]],
+    tokenizer: Tokenizer,
+    done: Callable[[str, int], None] | None = None,
+) -> dict[str, Any]:
+    """Write (document id, text) pairs by source; each document ends with `<|endoftext|>`.
+
+    Files: `<source>.bin` (uint16, or uint32 above 65,536 entries), `<source>.offsets.npy`
+    (int64 [documents + 1], in tokens), `<source>.documents.txt` and `manifest.json` with counts
+    and SHA-256 of each. Returns the manifest. `done(source, tokens)` is called after each source.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    dtype = "<u2" if tokenizer.vocabulary <= 65_536 else "<u4"
+    manifest: dict[str, Any] = {
+        "dtype": dtype,
+        "vocabulary": tokenizer.vocabulary,
+        "eos": tokenizer.eos,
+        "sources": {},
+    }
+    for source, pairs in documents.items():
+        binary = folder / f"{check_source_name(source)}.bin"
+        with open(binary, "wb") as file:
+            ids, offsets, size = _write_source(file, pairs, tokenizer, dtype)
+        np.save(folder / f"{source}.offsets.npy", np.asarray(offsets, np.int64))
+        names = folder / f"{source}.documents.txt"
+        write_atomic(names, "".join(f"{id_}\n" for id_ in ids))
+        files = [binary, folder / f"{source}.offsets.npy", names]
+        manifest["sources"][source] = {
+            "documents": len(ids),
+            "tokens": offsets[-1],
+            "bytes": size,
+            "sha256": {path.name: sha256_file(path) for path in files},
+        }
+        if done:
+            done(source, offsets[-1])
+    write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+class Shards:
+    """A `tokens` folder, memory-mapped."""
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.sources: tuple[str, ...] = tuple(manifest["sources"])
+        self.vocabulary: int = manifest["vocabulary"]
+        self.eos: int = manifest["eos"]
+        self._tokens: dict[str, np.ndarray] = {}
+        self._offsets: dict[str, np.ndarray] = {}
+
+    @staticmethod
+    def open(folder: Path, verify: bool = False) -> Shards:
+        """Open a `tokens` folder or the corpus folder that holds it.
+
+        Sizes are always checked, checksums with `verify`. Raises RegrowError that names the
+        broken file.
+        """
+        folder = Path(folder)
+        if not (folder / "manifest.json").exists() and (folder / "tokens").is_dir():
+            folder = folder / "tokens"
+        manifest = read_json(folder / "manifest.json")
+        width = np.dtype(manifest["dtype"]).itemsize
+        for source, entry in manifest["sources"].items():
+            path = folder / f"{source}.bin"
+            for name in entry["sha256"]:
+                if not (folder / name).exists():
+                    raise RegrowError(f"{folder / name} is missing; build the corpus again")
+            if path.stat().st_size != entry["tokens"] * width:
+                raise RegrowError(f"{path} is cut or grown; delete it and build the corpus again")
+            for name, expected in entry["sha256"].items() if verify else ():
+                if sha256_file(folder / name) != expected:
+                    raise RegrowError(
+                        f"{folder / name} does not match its checksum; build the corpus again"
+                    )
+        return Shards(folder, manifest)
+
+    def _entry(self, source: str) -> Mapping[str, Any]:
+        try:
+            return self.manifest["sources"][source]
+        except KeyError:
+            raise RegrowError(
+                f"no source {source!r} in {self.folder}; there are {', '.join(self.sources)}"
+            ) from None
+
+    def count(self, source: str) -> int:
+        """Tokens in a source."""
+        return int(self._entry(source)["tokens"])
+
+    def tokens(self, source: str) -> np.ndarray:
+        """All tokens of a source: read-only memory map [tokens]."""
+        if source not in self._tokens:
+            count = self.count(source)
+            dtype = np.dtype(self.manifest["dtype"])
+            path = self.folder / f"{source}.bin"
+            self._tokens[source] = (
+                np.memmap(path, dtype=dtype, mode="r") if count else np.empty(0, dtype)
+            )
+        return self._tokens[source]
+
+    def offsets(self, source: str) -> np.ndarray:
+        """Where documents start, in tokens: int64 [documents + 1]."""
+        if source not in self._offsets:
+            self._entry(source)
+            self._offsets[source] = np.load(self.folder / f"{source}.offsets.npy")
+        return self._offsets[source]
+
+    def document_ids(self, source: str) -> Sequence[str]:
+        """The ids of a source's documents, in the order of the offsets."""
+        self._entry(source)
+        path = self.folder / f"{source}.documents.txt"
+        return path.read_text(encoding="utf-8").splitlines()

@@ -1,0 +1,1 @@
+"""Abilities, scoring, statistics, the code sandbox and the report."""

@@ -1,0 +1,239 @@
+"""Measure a node: ask every item, judge every answer, write scores with intervals.
+
+Requests of all abilities that are drawn alike run in the same batches. Where greedy decoding runs
+through the gold answer and its end (one forward pass, which gives the continuous twin as well),
+nothing needs to be drawn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regrow.errors import RegrowError
+from regrow.evaluate import prompts, samples
+from regrow.evaluate.abilities import find
+from regrow.evaluate.answering import Subject, answer
+from regrow.evaluate.doubt import curves
+from regrow.evaluate.judges import JUDGES, judge_programs, same
+from regrow.evaluate.outcomes import Outcome, Score, scores
+from regrow.evaluate.plans import PLANS, Asker, Request
+from regrow.evaluate.reading import go_on, heldout, language_modelling
+from regrow.files import read_json, read_jsonl, write_json, write_jsonl
+from regrow.progress import Progress, silent
+from regrow.records import Item
+from regrow.seeds import derive
+
+#: Stages after which a node speaks in its chat template.
+TUNED = ("supervised", "feedme", "rlhf")
+#: Abilities with many cells take only this share of the items of each.
+SHARE = {"chain_of_thought": 0.5}
+#: Items of a cell that choose a base node's format and are never scored.
+SELECTION = 24
+_OUTPUT = 400  # characters of an answer that are kept
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """How finely to measure. `chat` None reads from the edge records whether the node is tuned.
+
+    `templates` is 'split' (each item asked in one template) or 'all'. `heldout` is the corpus's
+    heldout.jsonl, by default the one beside the node.
+    """
+
+    items: int = 150
+    documents: int = 60
+    samples: int = 10
+    templates: str = "split"
+    shots: tuple[int, ...] = (0, 1, 2, 4, 8)
+    batch: int = 128
+    chat: bool | None = None
+    heldout: Path | None = None
+    seed: int = 0
+
+
+def measure(
+    node_folder: Path,
+    items_folder: Path,
+    abilities: Sequence[str],
+    settings: MeasureSettings | None = None,
+    progress: Progress = silent,
+) -> list[Score]:
+    """Measure the abilities on a node and write what was found into its folder.
+
+    scores.json has the rows, items.jsonl.gz the outcomes of single items, samples.json ten answers
+    for the reader, measuring.json how it was asked, curves and times. Items are read from
+    `items_folder/<ability>.jsonl`. Raises RegrowError where an ability is unknown or its items
+    are missing.
+    """
+    from regrow.corpus.tokenizer import Tokenizer
+    from regrow.model.folder import load_model
+
+    settings = settings or MeasureSettings()
+    for name in abilities:
+        find(name)
+    began = time.perf_counter()
+    node = Subject(
+        node_folder.name, load_model(node_folder), Tokenizer.load(node_folder), settings.batch
+    )
+    node.model.eval()
+    chat = speaks_chat(node_folder) if settings.chat is None else settings.chat
+    items = {
+        name: read_items(items_folder, name) for name in abilities if name != "language_modelling"
+    }
+    chosen = {name: choose(rows, name, settings.items) for name, rows in items.items()}
+    instruction = prompts.INSTRUCTION[0]
+    tried: dict[str, float] = {}
+    if not chat and "instructions" in chosen:
+        progress(0, 1, phase="choosing a format")
+        instruction, tried = _best_format(node, chosen["instructions"][1])
+    asker = Asker(
+        node.tokenizer,
+        node.context,
+        chat=chat,
+        every_template=settings.templates == "all",
+        shots=settings.shots,
+        samples=settings.samples,
+        instruction=instruction,
+    )
+    requests = [
+        request
+        for name, (measured, _) in chosen.items()
+        for item in measured
+        for request in PLANS[name](item, asker)
+    ]
+    answers, twins = answer(node, requests, progress)
+    outcomes = _judge(requests, answers, twins)
+    documents: list[dict[str, Any]] = []
+    if "language_modelling" in abilities:
+        documents = heldout(
+            settings.heldout or node_folder.parent / "corpus" / "heldout.jsonl", settings.documents
+        )
+        outcomes += language_modelling(node, documents)
+    found = scores(node.name, outcomes, settings.seed)
+    rows = samples.answered(requests, answers, outcomes)
+    if documents:
+        rows.insert(0, go_on(node, documents[0]["text"]))
+    node.spent("all", began)
+    how = "tuned" if chat else "plain"
+    write_json(
+        node_folder / "measuring.json",
+        {
+            "chat": chat,
+            "asked": {name: getattr(find(name), how) for name in abilities},
+            "instruction_format": {"used": instruction.name, "tried": tried} if tried else {},
+            "items": settings.items,
+            "templates": settings.templates,
+            "interval": "95 %, clustered by item family",
+            "curves": curves(outcomes),
+            "seconds": {part: round(taken, 2) for part, taken in node.seconds.items()},
+        },
+    )
+    write_json(node_folder / "samples.json", rows)
+    write_jsonl(node_folder / "items.jsonl.gz", (outcome.to_row() for outcome in outcomes))
+    write_json(node_folder / "scores.json", [score.to_row() for score in found])
+    return found
+
+
+def speaks_chat(node_folder: Path) -> bool:
+    """Whether the node or a forebear was tuned, by the edge records beside it."""
+    folder = node_folder
+    for _ in range(64):
+        path = folder / "edge.json"
+        edge = read_json(path) if path.exists() else {}
+        if edge.get("stage") in TUNED:
+            return True
+        if not edge.get("parent"):
+            return False
+        folder = folder.parent / edge["parent"]
+    raise RegrowError(f"the parents of {node_folder.name} run in a circle; check its edge.json")
+
+
+def read_items(items_folder: Path, ability: str) -> list[Item]:
+    """The items of an ability in file order."""
+    path = items_folder / f"{ability}.jsonl"
+    if not path.exists():
+        raise RegrowError(
+            f"{path} is missing; build the world again (`regrow run`) or leave out {ability}"
+        )
+    return [Item.from_row(row) for row in read_jsonl(path)]
+
+
+def choose(items: Sequence[Item], ability: str, most: int) -> tuple[list[Item], list[Item]]:
+    """The items to score, at most so many a cell, and instructions to choose formats on.
+
+    The choice is by the hash of the item's id: the same for every node.
+    """
+    most = max(1, round(most * SHARE.get(ability, 1.0)))
+    cells: dict[tuple[tuple[str, str], ...], list[Item]] = defaultdict(list)
+    for item in items:
+        cells[tuple(sorted(item.split.items()))].append(item)
+    measured: list[Item] = []
+    others: list[Item] = []
+    for cell in cells.values():
+        ranked = sorted(cell, key=lambda item: (derive("items", item.id), item.id))
+        spare = min(SELECTION, len(ranked) // 8) if ability == "instructions" else 0
+        kept = min(most, len(ranked) - spare)
+        measured += ranked[:kept]
+        others += ranked[kept : kept + SELECTION]
+    return measured, others
+
+
+def _best_format(node: Subject, items: Sequence[Item]) -> tuple[prompts.Template, dict[str, float]]:
+    """The plain instruction format with the most right answers on items that are never scored."""
+    requests, owners = [], []
+    for template in prompts.INSTRUCTION:
+        asker = Asker(node.tokenizer, node.context, chat=False, instruction=template)
+        for item in items:
+            requests += list(PLANS["instructions"](item, asker))
+            owners.append(template)
+    answers, _ = answer(node, requests, silent)
+    right: Counter[str] = Counter()
+    for template, request, texts in zip(owners, requests, answers, strict=True):
+        right[template.name] += same(request.item, texts[0])
+    tried = {
+        template.name: right[template.name] / max(1, len(items)) for template in prompts.INSTRUCTION
+    }
+    best = max(prompts.INSTRUCTION, key=lambda template: tried[template.name])
+    return best, tried
+
+
+def _judge(
+    requests: Sequence[Request], answers: Sequence[list[str]], twins: Sequence[float | None]
+) -> list[Outcome]:
+    programs = [i for i, r in enumerate(requests) if r.item.ability == "code_generation"]
+    judged = (
+        dict(
+            zip(
+                programs,
+                judge_programs([requests[i] for i in programs], [answers[i] for i in programs]),
+                strict=True,
+            )
+        )
+        if programs
+        else {}
+    )
+    outcomes = []
+    for index, request in enumerate(requests):
+        ability = request.item.ability
+        verdicts = judged[index] if index in judged else JUDGES[ability](request, answers[index])
+        for metric, value in verdicts.items():
+            outcomes.append(
+                Outcome(
+                    ability,
+                    request.item.id,
+                    request.item.family,
+                    dict(request.variant),
+                    metric,
+                    value,
+                    twins[index],
+                    request.asked,
+                    request.template,
+                    answers[index][0][:_OUTPUT],
+                )
+            )
+    return outcomes

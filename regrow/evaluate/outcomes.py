@@ -1,0 +1,160 @@
+"""Outcomes of single items, and the scores that are made of them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from regrow.evaluate.abilities import LINES, Line, chance, find
+from regrow.evaluate.statistics import clustered_mean
+from regrow.files import read_json, read_jsonl
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one node did on one item in one variant, by one metric.
+
+    `twin` is the continuous measure beside it, None where there is none. `output` is what the node
+    wrote, shortened.
+    """
+
+    ability: str
+    item: str
+    family: str
+    variant: Mapping[str, str]
+    metric: str
+    value: float
+    twin: float | None = None
+    asked: str = "plain"
+    template: str = ""
+    output: str = ""
+
+    @property
+    def identity(self) -> tuple[str, tuple[tuple[str, str], ...], str]:
+        """What must be equal for outcomes of two nodes to be a pair."""
+        return self.item, tuple(sorted(self.variant.items())), self.metric
+
+    def to_row(self) -> dict[str, Any]:
+        """A row of JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any]) -> Outcome:
+        """From a row of items.jsonl.gz; keys it does not know are left out."""
+        return Outcome(**{name: row[name] for name in Outcome.__slots__ if name in row})
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A metric over the items of one variant of an ability, with its 95 % interval.
+
+    The interval is clustered by item family. `twin` is the mean of the continuous measure.
+    `templates` are the means by prompt template, `spread` their standard deviation (it holds the
+    noise of items too, where items are dealt over the templates).
+    """
+
+    node: str
+    ability: str
+    variant: Mapping[str, str]
+    n: int
+    score: float
+    low: float
+    high: float
+    chance: float | None
+    seed: int
+    metric: str
+    clusters: int = 0
+    asked: str = "plain"
+    twin: float | None = None
+    templates: Mapping[str, float] = field(default_factory=dict)
+    spread: float | None = None
+    line: str = ""
+
+    def to_row(self) -> dict[str, Any]:
+        """A row of JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any]) -> Score:
+        """From a row of scores.json; keys it does not know are left out."""
+        return Score(**{name: row[name] for name in Score.__slots__ if name in row})
+
+
+def score(
+    node: str,
+    outcomes: Sequence[Outcome],
+    variant: Mapping[str, str],
+    seed: int,
+    line: Line | None = None,
+) -> Score:
+    """The score of outcomes of one ability and metric."""
+    first = outcomes[0]
+    interval = clustered_mean([o.value for o in outcomes], [o.family for o in outcomes])
+    twins = [o.twin for o in outcomes if o.twin is not None and math.isfinite(o.twin)]
+    by_template: dict[str, list[float]] = defaultdict(list)
+    for outcome in outcomes:
+        by_template[outcome.template].append(outcome.value)
+    means = {name: sum(v) / len(v) for name, v in sorted(by_template.items()) if name}
+    spread = None
+    if len(means) > 1:
+        centre = sum(means.values()) / len(means)
+        spread = math.sqrt(sum((m - centre) ** 2 for m in means.values()) / (len(means) - 1))
+    return Score(
+        node, first.ability, dict(variant), interval.n, interval.mean, interval.low, interval.high,
+        chance(first.ability, first.metric, first.variant), seed, first.metric, interval.clusters,
+        first.asked, sum(twins) / len(twins) if twins else None, means, spread,
+        line.name if line else "",
+    )  # fmt: skip
+
+
+def scores(node: str, outcomes: Iterable[Outcome], seed: int) -> list[Score]:
+    """The scores of all cells, then of the lines of the report that pool several cells.
+
+    A cell that is itself a whole line carries that line's name.
+    """
+    outcomes = list(outcomes)
+    cells: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        for variant in groups(outcome):
+            cells[outcome.ability, outcome.metric, variant].append(outcome)
+    found = {key: score(node, members, dict(key[2]), seed) for key, members in cells.items()}
+    pooled = []
+    for line in LINES:
+        members = [o for o in outcomes if line.holds(o.ability, o.metric, o.variant)]
+        whole = [
+            key for key, cell in cells.items() if len(cell) == len(members) and cell == members
+        ]
+        if whole:
+            found[whole[0]] = replace(found[whole[0]], line=line.name)
+        elif members:
+            pooled.append(score(node, members, line.variant, seed, line))
+    return [*found.values(), *pooled]
+
+
+def groups(outcome: Outcome) -> list[tuple[tuple[str, str], ...]]:
+    """The variants in which an outcome counts: its whole split, or the groups of its ability."""
+    by = find(outcome.ability).by or (tuple(outcome.variant),)
+    chosen = [
+        tuple(sorted((k, v) for k, v in outcome.variant.items() if k in keys or k == "asked"))
+        for keys in by
+        if all(key in outcome.variant for key in keys)
+    ]
+    return list(dict.fromkeys(chosen))
+
+
+def read_scores(node_folder: Path) -> list[Score]:
+    """The scores of a measured node; empty where it has not been measured."""
+    path = node_folder / "scores.json"
+    if not path.exists():
+        return []
+    return [Score.from_row(row) for row in read_json(path)]
+
+
+def read_outcomes(node_folder: Path) -> list[Outcome]:
+    """The outcomes of single items; empty where the node has not been measured."""
+    path = node_folder / "items.jsonl.gz"
+    return [Outcome.from_row(row) for row in read_jsonl(path)] if path.exists() else []

@@ -1,0 +1,1 @@
+"""One decoder and its Hugging Face folders."""

@@ -1,0 +1,76 @@
+"""A start that already looks back: an induction circuit in the initial weights.
+
+In-context learning needs a head that attends to the previous token and, one layer up, a head that
+finds earlier places whose previous token was the present one and copies what followed (Olsson et
+al. 2022). Large models form the pair within some tens of millions of tokens; a model that reads
+only ten million in all may never. Here one head of each of the first two layers *starts* near that
+circuit, as other structured initialisations start attention near the identity (Trockman & Kolter
+2023). The architecture stays a plain decoder and every weight stays free to move.
+
+Embeddings start at N(0, 1) and the last gain at 1/sqrt(width), which scales the logits as PaLM does
+(Chowdhery et al. 2022, sec. 5.1): at the usual N(0, 0.02) Adam rewrites the embeddings, and with
+them the circuit, within twenty steps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from regrow.errors import RegrowError
+from regrow.model.decoder import Decoder
+
+CONSTANT = 5.0  # channel 0 of every embedding: what a query can hold on to whatever the token
+SHARPNESS = 2.0  # of the previous-token head
+FREQUENCIES = 6  # the fastest rotary pairs, which tell neighbours apart
+MATCH = 2.0  # how strongly equal tokens attend to each other
+COPY = 4.0  # what the copied token adds to the residual stream
+
+
+@torch.no_grad()
+def wire_induction(model: Decoder, seed: int) -> None:
+    """Set embeddings, the last gain, and head 0 of the first two layers. Needs two layers."""
+    config = model.config
+    if config.layers < 2:
+        raise RegrowError("init: induction needs a model of at least two layers")
+    generator = torch.Generator().manual_seed(seed)
+    d = config.head_dim
+    model.embedding.normal_(0.0, 1.0, generator=generator)
+    model.embedding[:, 0] = CONSTANT
+    model.norm.fill_(config.width**-0.5)
+    token = _directions(d, config.width, generator)  # how a token is read
+    before = _directions(d, config.width, generator)  # where the token before it is written
+    look_back = model.blocks[0].attention
+    query, key = _previous(d, config.rope_theta)
+    for weight, constant in ((look_back.q.weight, query), (look_back.k.weight, key)):
+        weight[:d] *= 0.3
+        weight[:d, 0] = constant * SHARPNESS
+    look_back.v.weight[:d] = token
+    look_back.out.weight[:, :d] = before.t()
+    find = model.blocks[1].attention
+    copied = _directions(d, config.width, generator)
+    find.q.weight[:d] = token * MATCH
+    find.k.weight[:d] = before * MATCH
+    find.v.weight[:d] = copied
+    find.out.weight[:, :d] = copied.t() * COPY
+
+
+def _directions(rows: int, width: int, generator: torch.Generator) -> Tensor:
+    """Orthonormal rows that leave channel 0 alone, [rows, width]."""
+    out = torch.empty(rows, width)
+    torch.nn.init.orthogonal_(out, generator=generator)
+    out[:, 0] = 0.0
+    return out
+
+
+def _previous(d: int, theta: float) -> tuple[Tensor, Tensor]:
+    """A constant query and key whose rotary product peaks one token back, each [d].
+
+    Rotating the query by minus one position makes it equal to the key one place earlier.
+    """
+    half = d // 2
+    rate = theta ** (-torch.arange(half, dtype=torch.float32) * 2 / d)
+    on = (torch.arange(half) < FREQUENCIES).float()
+    key = torch.cat([on, torch.zeros(half)])
+    query = torch.cat([on * rate.cos(), -on * rate.sin()])
+    return query, key

@@ -1,0 +1,155 @@
+"""Which number format to train in, and the pair of working weights and fp32 masters."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+#: bf16 must be this many times faster than fp32 at a matrix product to be worth its rounding.
+WORTH_IT = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """A choice of working dtype. `reason` says why; the rates are GFLOP/s of a product."""
+
+    dtype: torch.dtype
+    reason: str
+    bf16_gflops: float = 0.0
+    fp32_gflops: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """`bf16` or `fp32`."""
+        return "bf16" if self.dtype == torch.bfloat16 else "fp32"
+
+
+def gemm_rate(
+    dtype: torch.dtype,
+    size: int = 512,
+    seconds: float = 0.03,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """The best measured GFLOP/s of a size^3 matrix product with the current threads."""
+    a = torch.ones(size, size, dtype=dtype)
+    best = float("inf")
+    spent = 0.0
+    a @ a  # the first product sets up kernels
+    while spent < seconds or best == float("inf"):
+        start = clock()
+        a @ a
+        took = clock() - start
+        best, spent = min(best, took), spent + took
+    return 2 * size**3 / best / 1e9
+
+
+@functools.lru_cache(maxsize=4)
+def _measured(threads: int) -> Precision:
+    # Alternate, so that a busy machine slows both alike.
+    pairs = [(gemm_rate(torch.bfloat16), gemm_rate(torch.float32)) for _ in range(3)]
+    bf16, fp32 = max(p[0] for p in pairs), max(p[1] for p in pairs)
+    if bf16 > WORTH_IT * fp32:
+        why = f"bf16: its products run {bf16 / fp32:.1f} times as fast as fp32's here"
+        return Precision(
+            torch.bfloat16, f"{why} ({bf16:.0f} against {fp32:.0f} GFLOP/s)", bf16, fp32
+        )
+    why = "fp32: bf16 products are not faster here"
+    return Precision(torch.float32, f"{why} ({bf16:.0f} against {fp32:.0f} GFLOP/s)", bf16, fp32)
+
+
+def choose(wanted: str = "auto") -> Precision:
+    """The precision to train in: `auto` times both products (0.2 s, once a process), or by name.
+
+    A resumed run must pass the name it began with, because a timing may fall otherwise next time.
+    """
+    if wanted == "bf16":
+        return Precision(torch.bfloat16, "bf16: asked for")
+    if wanted == "fp32":
+        return Precision(torch.float32, "fp32: asked for")
+    return _measured(torch.get_num_threads())
+
+
+class Trainable:
+    """A model's weights as flat buffers: fp32 masters beside working weights and gradients.
+
+    After construction every parameter of the model is a view into `working` (dtype of the
+    precision) and its `.grad` a view into `working_grad`; `master` and `grad` hold the same numbers
+    in fp32. In fp32 both pairs are the same memory. The cycle:
+
+        trainable.zero_grad(); loss.backward(); trainable.gather(); ...update master...;
+        trainable.publish()
+
+    Several backward passes may each be followed by `gather()`: they add up in fp32. `order` fixes
+    the place of the parameters, so that equal shapes lie side by side (`segment`).
+    """
+
+    def __init__(
+        self, model: nn.Module, precision: Precision, order: Iterable[str] | None = None
+    ) -> None:
+        found = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.names = list(order) if order is not None else list(found)
+        if sorted(self.names) != sorted(found):
+            raise ValueError("order must name every trainable parameter once")
+        self.model, self.precision = model, precision
+        self.shapes = {name: found[name].shape for name in self.names}
+        self.offsets: dict[str, int] = {}
+        size = 0
+        for name in self.names:
+            self.offsets[name], size = size, size + found[name].numel()
+        device = found[self.names[0]].device
+        self.master = torch.empty(size, dtype=torch.float32, device=device)
+        self.grad = torch.zeros_like(self.master)
+        for name in self.names:
+            self.view(self.master, name).copy_(found[name].detach())
+        self.shared = precision.dtype == torch.float32
+        if self.shared:
+            self.working, self.working_grad = self.master, self.grad
+        else:
+            self.working = self.master.to(precision.dtype)
+            self.working_grad = torch.zeros_like(self.working)
+        for name in self.names:
+            found[name].data = self.view(self.working, name)
+            found[name].grad = self.view(self.working_grad, name)
+        self._parameters = found
+
+    def view(self, flat: Tensor, name: str) -> Tensor:
+        """The part of a flat buffer that belongs to a parameter, in its shape."""
+        start, shape = self.offsets[name], self.shapes[name]
+        return flat[start : start + shape.numel()].view(shape)
+
+    def segment(self, flat: Tensor, names: list[str]) -> Tensor:
+        """Neighbouring parameters of one shape as [n, *shape], without a copy."""
+        start, shape = self.offsets[names[0]], self.shapes[names[0]]
+        return flat[start : start + len(names) * shape.numel()].view(len(names), *shape)
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero."""
+        self.grad.zero_()
+        if not self.shared:
+            self.working_grad.zero_()
+
+    def gather(self) -> None:
+        """Move the gradients of the last backward pass into the fp32 sum."""
+        if not self.shared:
+            self.grad.add_(self.working_grad)
+            self.working_grad.zero_()
+
+    def publish(self) -> None:
+        """Round the masters into the working weights."""
+        if not self.shared:
+            self.working.copy_(self.master)
+
+    def masters(self) -> dict[str, Tensor]:
+        """The fp32 weights by parameter name (views: clone before you keep them)."""
+        return {name: self.view(self.master, name) for name in self.names}
+
+    def release(self) -> None:
+        """Give the model its fp32 masters as plain parameters, without gradients."""
+        for name, parameter in self._parameters.items():
+            parameter.data = self.view(self.master, name).clone()
+            parameter.grad = None

@@ -1,0 +1,1 @@
+"""Recipes, nodes, fingerprints and execution."""

@@ -1,0 +1,152 @@
+"""What the commands print for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.tree import Tree
+
+from regrow.tree.edge import Edge
+from regrow.tree.live import duration
+from regrow.tree.plan import MEASURE
+from regrow.tree.run import Outcome, forecast
+from regrow.tree.runs import nodes_of, recipe_of
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def show_plan(outcome: Outcome) -> None:
+    """Each step with its state and the time it should take, and the whole."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "state", "expected"):
+        table.add_column(heading)
+    for step in outcome.steps:
+        expected = outcome.expected.get(step.name, 0.0)
+        time_ = "" if step.state == "done" else duration(expected)
+        table.add_row(step.name, step.state, time_)
+    console = _console()
+    console.print(table)
+    if outcome.expected:
+        console.print(forecast(outcome))
+    else:
+        console.print("nothing to do")
+
+
+def show_outcome(outcome: Outcome) -> None:
+    """What was grown and how long it took, the abilities, and what to try next."""
+    console = _console()
+    if outcome.grown:
+        console.print(_timings(outcome))
+        console.print(f"{outcome.recipe.name} is grown, in {duration(outcome.elapsed)}")
+    else:
+        console.print(f"nothing to do: {outcome.recipe.name} is grown in {outcome.run}")
+    report = outcome.run / "report"
+    if outcome.grown and (report / "abilities.json").is_file():
+        show_report(report)
+    elif (report / "index.html").is_file():
+        console.print(f"report: {report / 'index.html'}")
+    for line in _next(outcome):
+        console.print(f"  [cyan]{line}[/cyan]")
+
+
+def _timings(outcome: Outcome) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("stage")
+    for heading in ("expected", "took"):
+        table.add_column(heading, justify="right")
+    for step in outcome.steps:
+        if step.name in outcome.grown:
+            took = outcome.seconds.get(step.name, 0.0)
+            expected = outcome.expected.get(step.name, 0.0)
+            table.add_row(step.name, duration(expected), duration(took))
+    return table
+
+
+def _next(outcome: Outcome) -> list[str]:
+    nodes = [s.name for s in outcome.steps if not s.name.endswith(MEASURE) and s.node]
+    if not nodes:
+        return []
+    node = "chatgpt" if "chatgpt" in nodes else nodes[-1]
+    more = "" if outcome.run.parent == Path("runs") else f" --runs {outcome.run.parent}"
+    return [f"regrow chat {node}{more}", f"regrow tree {outcome.recipe.name}{more}"]
+
+
+def show_report(folder: Path) -> None:
+    """The ability table, and where the report lies."""
+    from regrow.evaluate.outcomes import read_scores
+    from regrow.evaluate.table import ability_table
+
+    console = _console()
+    nodes = nodes_of(folder.parent)
+    declared = recipe_of(folder.parent).nodes
+    shown = [name for name in nodes if name not in declared or not declared[name].arm]
+    console.print(ability_table({name: read_scores(nodes[name]) for name in shown}))
+    console.print(f"report, with the control arms: {folder / 'index.html'}")
+
+
+def show_tree(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The nodes under their parents."""
+    marks = {"grown": "[green]✓[/green]", "begun": "[cyan]▸[/cyan]", "missing": "[dim]·[/dim]"}
+    drawn: dict[str | None, Tree] = {None: Tree(f"[bold]{escape(name)}[/bold]")}
+    waiting = list(rows)
+    while waiting:
+        for row in [row for row in waiting if row["parent"] in drawn]:
+            time_ = f", {duration(row['seconds'])}" if row["seconds"] is not None else ""
+            arm = "[dim]arm[/dim] " if row["arm"] else ""
+            tokens = f" {row['tokens'] / 1e6:.2g}M tokens" if row["tokens"] else ""
+            scores = "  ".join(f"{key} {value:.2f}" for key, value in row["scores"].items())
+            label = (
+                f"{marks[row['state']]} {row['node']} {arm}[dim]{row['stage']}{tokens}{time_}[/dim]"
+            )
+            branch = drawn[row["parent"]].add(label + (f"\n[dim]{scores}[/dim]" if scores else ""))
+            drawn[row["node"]] = branch
+            waiting.remove(row)
+    _console().print(drawn[None])
+
+
+def show_trace(edges: Sequence[Edge]) -> None:
+    """What each stage from the root down did."""
+    console = _console()
+    for edge in edges:
+        parent = f" from {edge.parent}" if edge.parent else ""
+        console.print(f"[bold]{edge.name}[/bold]: {edge.stage}{parent}, {edge.finished}")
+        rows = {
+            key: value
+            for key, value in {**edge.inputs, **edge.record}.items()
+            if not isinstance(value, dict | list)
+        }
+        for key, value in rows.items():
+            console.print(f"  {key}: {escape(str(value))}")
+        for entry in edge.accepted:
+            console.print(f"  accepted {entry['at']}: {escape('; '.join(entry['changes']))}")
+
+
+def show_scores(node: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """One line a score."""
+    table = Table(title=node, box=None, pad_edge=False)
+    for heading in ("ability", "variant", "n", "score", "95 %", "chance"):
+        table.add_column(heading, justify="left" if heading in ("ability", "variant") else "right")
+    for row in rows:
+        variant = ", ".join(f"{key} {value}" for key, value in row["variant"].items())
+        chance = "" if row["chance"] is None else f"{row['chance']:.2f}"
+        interval = f"{row['low']:.2f}-{row['high']:.2f}" if row["low"] is not None else ""
+        score = f"{row['score']:.3f}"
+        table.add_row(row["ability"], variant, str(row["n"]), score, interval, chance)
+    _console().print(table)
+
+
+def show_corpus(output: Path, report: Mapping[str, Any]) -> None:
+    """Where the corpus lies, and its funnel."""
+    console = _console()
+    funnel = report.get("funnel")
+    rows = funnel.items() if isinstance(funnel, Mapping) else enumerate(funnel or ())
+    for key, value in rows:
+        console.print(f"{key}: {escape(str(value))}")
+    console.print(f"corpus: {output}")

@@ -1,0 +1,190 @@
+"""What a step was made of, as flat values that can be compared, and their digest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from regrow.errors import RegrowError
+from regrow.files import read_json, sha256_file, sha256_json, write_json
+from regrow.tree.recipe import Recipe
+
+#: What differs when a key is on one side only.
+ABSENT = "nothing"
+#: Corpus settings that change how fast it is built and not what comes out.
+_NO_MATTER = {"jobs": 0}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What makes a step what it is: dotted key to value.
+
+    `set_by_recipe` are the keys that the recipe states or that differ from the code's default. A
+    key that an older record lacks is drift only when it is among them, so that a new version of
+    regrow with one more setting leaves grown nodes as they are.
+    """
+
+    values: Mapping[str, Any]
+    set_by_recipe: frozenset[str]
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits over all values."""
+        return sha256_json(dict(self.values))[:16]
+
+    def changes_from(self, old: Mapping[str, Any]) -> list[str]:
+        """`key: old -> new` for every value that differs from an older record."""
+        changed = []
+        for key in [*self.values, *(key for key in old if key not in self.values)]:
+            was, now = old.get(key, ABSENT), self.values.get(key, ABSENT)
+            if was != now and (key in old or key in self.set_by_recipe):
+                changed.append(f"{key}: {was} -> {now}")
+        return changed
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one mapping with dotted keys; other values as they are."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def inputs_of(given: Mapping[str, Any]) -> Inputs:
+    """Inputs from named parts: plain values, mappings, or parts of a recipe."""
+    full: dict[str, Any] = {}
+    stated: set[str] = set()
+    for key, part in given.items():
+        if part is None:
+            continue
+        full |= flatten(_dump(part, everything=True), key)
+        stated |= flatten(_dump(part, everything=False), key).keys()
+    return Inputs(full, frozenset(stated))
+
+
+def _dump(part: Any, *, everything: bool) -> Any:
+    if isinstance(part, BaseModel):
+        return part.model_dump(mode="json", exclude_defaults=not everything)
+    return part
+
+
+def world_inputs(recipe: Recipe) -> Inputs:
+    """What the built-in world is made of."""
+    return inputs_of({"world": recipe.world})
+
+
+def corpus_inputs(recipe: Recipe, world: str, digests: Digests) -> Inputs:
+    """What the corpus is made of; `world` is the fingerprint of the world as it was made."""
+    return inputs_of(
+        {
+            "world": world,
+            "corpus": recipe.corpus.model_copy(update=_NO_MATTER),
+            "documents": digests.paths(recipe.documents.paths) if recipe.documents else None,
+            "data": real_data(recipe, digests),
+        }
+    )
+
+
+def node_inputs(recipe: Recipe, name: str, parent: str | None, corpus: str,
+                digests: Digests) -> Inputs:  # fmt: skip
+    """What a node is made of; `parent` and `corpus` are fingerprints of what lies on disk."""
+    node = recipe.nodes[name]
+    given: dict[str, Any] = {"stage": node.stage, "settings": node.settings}
+    if node.stage == "import":
+        return inputs_of(given | {"folder": digests.paths([node.settings.folder])})
+    mixture = getattr(node.settings, "mixture", None)
+    return inputs_of(
+        given
+        | {
+            "tokens": node.tokens,
+            "seed": recipe.seed,
+            "model": recipe.models[node.model] if node.model else None,
+            "mixture": recipe.mixture(mixture) if mixture else None,
+            "parent": f"{node.parent} {parent}" if node.parent else None,
+            "corpus": corpus,
+        }
+    )
+
+
+def measure_inputs(recipe: Recipe, node: str) -> Inputs:
+    """What the scores of a node are made of; `node` is the fingerprint of the node on disk."""
+    return inputs_of({"node": node, "abilities": recipe.abilities, "seed": recipe.seed})
+
+
+def real_data(recipe: Recipe, digests: Digests) -> dict[str, Any] | None:
+    """Digests of the real data by use; None without any or where their folder is not there."""
+    if recipe.data is None or not Path(recipe.data.folder).is_dir():
+        return None
+    folder = Path(recipe.data.folder)
+    uses = ("instructions", "dialogues", "prompts", "comparisons", "benchmarks")
+    given: dict[str, Any] = {"share": recipe.data.share}
+    for use in uses:
+        if files := getattr(recipe.data, use):
+            given[use] = digests.paths([str(folder / file) for file in files])
+    return given
+
+
+class Digests:
+    """Digests of files and folders, remembered by size and time so that they are read once."""
+
+    def __init__(self, memory: Path | None = None) -> None:
+        self._memory = memory
+        self._known: dict[str, list[Any]] = {}
+        if memory is not None and memory.is_file():
+            self._known = read_json(memory)
+        self._said: dict[tuple[str, ...], str] = {}
+
+    def paths(self, paths: Sequence[str]) -> str:
+        """One digest over the names and bytes of all files under the paths.
+
+        Raises RegrowError for a path that is missing, unreadable or holds no file.
+        """
+        if (said := self._said.get(tuple(paths))) is None:
+            before = len(self._known), list(self._known.values())
+            rows = [[name, self._file(file)] for path in paths for name, file in _files(path)]
+            said = self._said[tuple(paths)] = sha256_json(rows)[:16]
+            if (
+                self._memory
+                and self._memory.parent.is_dir()
+                and before != (len(self._known), list(self._known.values()))
+            ):
+                write_json(self._memory, self._known)
+        return said
+
+    def _file(self, path: Path) -> str:
+        try:
+            facts = path.stat()
+            stamp = [facts.st_size, facts.st_mtime_ns]
+            known = self._known.get(str(path))
+            if known is None or known[:2] != stamp:
+                known = self._known[str(path)] = [*stamp, sha256_file(path)]
+        except OSError as error:
+            raise RegrowError(
+                f"cannot read {path}: {error.strerror}; mend or leave it out"
+            ) from error
+        return str(known[2])
+
+
+def _files(given: str) -> list[tuple[str, Path]]:
+    """(name relative to the path, file) under a file or folder, hidden ones left out, sorted."""
+    path = Path(given)
+    if path.is_file():
+        return [(path.name, path)]
+    if not path.is_dir():
+        raise RegrowError(f"{given} is not there; give a file or a folder of documents")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise RegrowError(f"cannot read the folder {given}; check its permissions")
+    found = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder) / name for name in names if not name.startswith(".")]
+    if not found:
+        raise RegrowError(f"{given} holds no files; give a folder with documents in it")
+    return sorted((file.relative_to(path).as_posix(), file) for file in found)

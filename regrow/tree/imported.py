@@ -1,0 +1,79 @@
+"""Nodes that come from and go to ordinary Hugging Face folders."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from regrow.errors import RegrowError
+from regrow.files import lock, read_json
+from regrow.tree import edge
+from regrow.tree.fingerprint import Digests, inputs_of
+from regrow.tree.recipe import RESERVED
+
+_NEEDED = ("config.json", "tokenizer.json")
+_OURS = ("checkpoints", edge.FILE, edge.GROWING, "items.jsonl.gz", ".lock")
+
+
+def copy_folder(source: Path, folder: Path) -> dict[str, Any]:
+    """Copy a Llama-shaped Hugging Face folder into `folder`; returns what the edge record tells.
+
+    Raises RegrowError where a file is missing, weights are not safetensors, or the architecture
+    is another.
+    """
+    for name in _NEEDED:
+        if not (source / name).is_file():
+            raise RegrowError(f"{source} lacks {name}; give a Hugging Face model folder")
+    weights = sorted(source.glob("*.safetensors"))
+    if not weights:
+        raise RegrowError(f"{source} has no *.safetensors; save it with safe_serialization=True")
+    kinds = read_json(source / "config.json").get("architectures") or ["none"]
+    if kinds != ["LlamaForCausalLM"]:
+        raise RegrowError(f"{source} is a {kinds[0]}; only LlamaForCausalLM can be imported")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (*source.glob("*.json"), *weights, *source.glob("README.md")):
+        if path.name not in _OURS:
+            shutil.copy2(path, folder / path.name)
+    return {"imported_from": source.name, "files": [path.name for path in weights]}
+
+
+def import_node(source: Path, run: Path, name: str) -> Path:
+    """Put a Hugging Face folder into a run as a finished node called `name`."""
+    if name in RESERVED or not name.replace("-", "").replace("_", "").isalnum():
+        raise RegrowError(f"{name!r} cannot be a node's name; use letters, digits and -")
+    with lock(run):
+        if (run / name).exists():
+            raise RegrowError(f"{run / name} is there already; choose another name")
+        began = edge.clock()
+        partial = run / f".{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        record = copy_folder(source, partial)
+        inputs = inputs_of({"stage": "import", "folder": Digests().paths([str(source)])})
+        done = edge.Edge(
+            name=name, stage="import", parent=None, fingerprint=inputs.fingerprint,
+            inputs=inputs.values, started=began, finished=edge.clock(), seconds=0.0,
+            weights=edge.weights_of(partial), versions=edge.versions(), machine=edge.machine(),
+            record=record,
+        )  # fmt: skip
+        edge.write_edge(partial, done)
+        partial.rename(run / name)
+    return run / name
+
+
+def export_node(folder: Path, target: Path) -> Path:
+    """Copy a node for others to load: its files with card and edge record, without our leavings."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise RegrowError(f"{target} is there already and not empty; choose another folder")
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    leave = shutil.ignore_patterns("checkpoints", edge.GROWING, "items.jsonl.gz", ".*")
+    try:
+        shutil.copytree(folder, partial, ignore=leave)
+        if target.exists():
+            target.rmdir()
+        partial.rename(target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RegrowError(f"cannot write {target}: {error.strerror or error}") from error
+    return target

@@ -1,0 +1,70 @@
+"""Single steps by hand, in this process: a report, a node's scores, a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from regrow.errors import RegrowError
+from regrow.files import lock, read_json
+from regrow.tree.live import told
+from regrow.tree.plan import MEASURE, Grown
+from regrow.tree.runs import find_node, recipe_of
+from regrow.tree.worker import work
+
+
+def refresh_report(run: Path) -> Path:
+    """Write a run's report where it is out of date; returns its folder."""
+    with lock(run):
+        if Grown(recipe_of(run), run).state("report") != "done":
+            with shown("report") as say:
+                work(run, "report", say)
+    return run / "report"
+
+
+def measure_again(runs: Path, node: str, run: str | None) -> list[dict[str, Any]]:
+    """Measure a node of a run anew; returns the rows of its scores.json."""
+    folder = find_node(runs, node, run)
+    if not (folder / "edge.json").is_file():
+        raise RegrowError(f"{folder} is no node of a run; take it in with `regrow import`")
+    with lock(folder.parent), shown(folder.name) as say:
+        work(folder.parent, folder.name + MEASURE, say)
+    rows: list[dict[str, Any]] = read_json(folder / "scores.json")
+    return rows
+
+
+def build_corpus(documents: Sequence[Path], output: Path, vocabulary: int) -> dict[str, Any]:
+    """Clean documents into `output` as one source; returns the corpus report."""
+    from regrow.corpus.build import build
+    from regrow.corpus.settings import CorpusSettings, TokenizerSettings
+
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise RegrowError(f"{output} is there already and not empty; choose another folder")
+    settings = CorpusSettings(tokenizer=TokenizerSettings(vocabulary=vocabulary))
+    with shown("corpus") as say:
+
+        def progress(done: float, total: float, **metrics: Any) -> None:
+            say({"done": done, "total": total, "metrics": metrics})
+
+        return build({"documents": list(documents)}, output, settings, progress=progress)
+
+
+@contextmanager
+def shown(name: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A progress bar on standard error that takes a worker's messages."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None)
+
+        def say(message: dict[str, Any]) -> None:
+            if "done" in message:
+                words = f"{name}  {told(message['metrics'])}".rstrip()
+                bar.update(
+                    task, completed=message["done"], total=message["total"], description=words
+                )
+
+        yield say

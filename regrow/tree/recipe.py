@@ -1,0 +1,234 @@
+"""The recipe: one typed value that declares a whole tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from regrow.corpus.settings import CorpusSettings
+from regrow.errors import RegrowError
+from regrow.tree import graph
+from regrow.tree.settings import (
+    Count,
+    FeedmeSettings,
+    ImportSettings,
+    PretrainSettings,
+    RlhfSettings,
+    Share,
+    Strict,
+    SupervisedSettings,
+)
+
+#: Folders beside the nodes in a run; no node may take their names.
+RESERVED = frozenset({"world", "corpus", "report", "workers", "all"})
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+class WorldSpec(Strict):
+    """The built-in world: which one, and how much of it. `characters` is clean text by source."""
+
+    name: Name = "macondo"
+    variant: Literal["a", "b"] = "a"
+    seed: int = 0
+    people: int = Field(default=400, gt=0)
+    characters: dict[str, Count]
+    items: int = Field(default=200, gt=0, description="items an ability cell")
+
+
+class DocumentsSpec(Strict):
+    """The user's documents: files or folders, and their share of every pretraining mixture."""
+
+    paths: tuple[str, ...] = Field(min_length=1)
+    share: Share = 0.5
+
+
+class DataSpec(Strict):
+    """Real data for tuning and measuring: paths under `folder`.
+
+    Where `folder` itself is not there, the built-in world's data are used alone. `share` is the
+    part of tuning examples, prompts and comparisons that comes from these files.
+    """
+
+    folder: str
+    share: Share = 0.5
+    instructions: tuple[str, ...] = ()
+    dialogues: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    comparisons: tuple[str, ...] = ()
+    benchmarks: tuple[str, ...] = ()
+
+    def files(self) -> tuple[str, ...]:
+        """Every path that is named, in the order of declaration."""
+        return (
+            *self.instructions, *self.dialogues, *self.prompts, *self.comparisons,
+            *self.benchmarks,
+        )  # fmt: skip
+
+
+class ModelSpec(Strict):
+    """The shape of a decoder; the vocabulary is the corpus's.
+
+    `init` says how its weights start: see `regrow.model.decoder` and `regrow.model.induction`.
+    """
+
+    width: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    hidden: int = Field(gt=0)
+    context: int = Field(gt=0)
+    rope_theta: float = Field(default=10000.0, gt=0)
+    init: Literal["plain", "induction"] = "plain"
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.width % self.heads or self.heads % self.kv_heads:
+            raise ValueError("width must be a multiple of heads, and heads of kv_heads")
+        return self
+
+
+class AbilitiesSpec(Strict):
+    """What is measured on every node, and how finely."""
+
+    names: tuple[str, ...]
+    items: int = Field(default=200, gt=0, description="at most so many items an ability cell")
+    templates: Literal["split", "all"] = "split"
+
+
+class _Node(Strict):
+    parent: str | None = None
+    model: str | None = None
+    tokens: Count = Field(default=0, ge=0)
+    stands_for: str = ""
+    claim: str = ""
+    arm: bool = False
+
+
+class PretrainNode(_Node):
+    """Pretraining: with a model from nothing, with a parent continued."""
+
+    stage: Literal["pretrain"]
+    settings: PretrainSettings
+
+
+class SupervisedNode(_Node):
+    """Tuning on demonstrations."""
+
+    stage: Literal["supervised"]
+    settings: SupervisedSettings = SupervisedSettings()
+
+
+class FeedmeNode(_Node):
+    """Tuning on top-rated samples."""
+
+    stage: Literal["feedme"]
+    settings: FeedmeSettings = FeedmeSettings()
+
+
+class RlhfNode(_Node):
+    """Reward model and PPO."""
+
+    stage: Literal["rlhf"]
+    settings: RlhfSettings = RlhfSettings()
+
+
+class ImportNode(_Node):
+    """A Hugging Face folder taken as it is."""
+
+    stage: Literal["import"]
+    settings: ImportSettings
+
+
+NodeSpec = PretrainNode | SupervisedNode | FeedmeNode | RlhfNode | ImportNode
+
+
+class Recipe(Strict):
+    """A tree: where its text comes from, its shapes, its nodes, and what is measured on them."""
+
+    name: Name
+    seed: int = 0
+    world: WorldSpec
+    documents: DocumentsSpec | None = None
+    data: DataSpec | None = None
+    corpus: CorpusSettings = CorpusSettings()
+    models: dict[Name, ModelSpec]
+    mixtures: dict[Name, dict[str, Annotated[float, Field(ge=0)]]]
+    nodes: dict[Name, Annotated[NodeSpec, Field(discriminator="stage")]]
+    abilities: AbilitiesSpec
+
+    @field_validator("nodes")
+    @classmethod
+    def _names_are_free(cls, nodes: Mapping[str, NodeSpec]) -> Mapping[str, NodeSpec]:
+        if taken := RESERVED & nodes.keys():
+            raise ValueError(f"a node may not be called {sorted(taken)[0]!r}")
+        return nodes
+
+    @model_validator(mode="after")
+    def _tree_holds_together(self) -> Self:
+        try:
+            graph.order({name: node.parent for name, node in self.nodes.items()})
+        except RegrowError as error:
+            raise ValueError(str(error)) from error
+        for name, node in self.nodes.items():
+            _check_node(self, name, node)
+        sources = {*self.world.characters, "documents"}
+        for name, weights in self.mixtures.items():
+            if not sum(weights.values()):
+                raise ValueError(f"mixture {name!r} has no weight")
+            for source in weights:
+                if source not in sources:
+                    raise ValueError(
+                        f"mixture {name!r} draws on {source!r}, which is no source"
+                        + graph.nearest(source, sources)
+                    )
+        return self
+
+    def parents(self) -> dict[str, str | None]:
+        """Each node's parent."""
+        return {name: node.parent for name, node in self.nodes.items()}
+
+    def root(self, node: str) -> str:
+        """The node without a parent from which `node` descends (itself, perhaps)."""
+        parent = self.nodes[node].parent
+        return node if parent is None else self.root(parent)
+
+    def model_name(self, node: str) -> str | None:
+        """The model of a node, which is that of its root; None for imported folders."""
+        return self.nodes[self.root(node)].model
+
+    def mixture(self, name: str) -> dict[str, float]:
+        """The weights of a mixture, summing to 1, with the user's documents at their share."""
+        weights = {source: weight for source, weight in self.mixtures[name].items() if weight}
+        if self.documents and "documents" not in weights and self.documents.share:
+            rest = (1 - self.documents.share) / sum(weights.values())
+            weights = {source: weight * rest for source, weight in weights.items() if rest}
+            weights["documents"] = self.documents.share
+        total = sum(weights.values())
+        return {source: weight / total for source, weight in weights.items()}
+
+
+def _check_node(recipe: Recipe, name: str, node: NodeSpec) -> None:
+    mixture = getattr(node.settings, "mixture", None)
+    if mixture is not None and mixture not in recipe.mixtures:
+        raise ValueError(
+            f"node {name!r} wants mixture {mixture!r}, which is not declared"
+            + graph.nearest(mixture, recipe.mixtures)
+        )
+    if node.stage == "import":
+        if node.parent or node.model:
+            raise ValueError(f"imported node {name!r} takes no parent and no model")
+        return
+    if not node.tokens:
+        raise ValueError(f"node {name!r} needs tokens, for example 1M")
+    if node.parent is not None and node.model is not None:
+        raise ValueError(f"node {name!r} has a parent and so takes no model of its own")
+    if node.parent is None and node.stage != "pretrain":
+        raise ValueError(f"node {name!r} is tuned and so needs a parent")
+    if node.parent is None and node.model not in recipe.models:
+        raise ValueError(
+            f"node {name!r} needs one of the models that are declared"
+            + graph.nearest(node.model or "", recipe.models)
+        )

@@ -1,0 +1,148 @@
+"""What each stage of a recipe may be told: one typed model a stage, with defaults that work."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+_UNITS = {"k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
+
+
+def _count(value: Any) -> Any:
+    """Read `7M`, `600k` and `1.5e6` as whole numbers; leave the rest to pydantic."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower().replace("_", "").replace(",", "")
+    unit = _UNITS.get(text[-1:], 1)
+    try:
+        number = float(text.removesuffix(text[-1]) if unit > 1 else text) * unit
+    except ValueError:
+        return value
+    return round(number) if number == round(number) else value
+
+
+#: A whole number that may be written with a unit: 7M, 600k.
+Count = Annotated[int, BeforeValidator(_count)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    """A part of a recipe: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Training(Strict):
+    """How weights are moved, the same words in every stage that trains.
+
+    Defaults are those that worked at this size: Muon on block matrices, Adam on the rest.
+    """
+
+    rows: int = Field(default=16, gt=0, description="sequences a step")
+    optimizer: Literal["muon", "adamw"] = "muon"
+    rate: float = Field(default=0.02, gt=0, description="learning rate of the block matrices")
+    adam_rate: float = Field(
+        default=0.004, gt=0, description="learning rate of embeddings and gains"
+    )
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup: int = Field(default=60, ge=0, description="steps of warm-up")
+    decay: Share = Field(
+        default=0.6, description="share of the run over which the rate falls to zero"
+    )
+    ramp: Share = Field(default=0.0, description="share of the tokens over which the batch grows")
+    clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
+    z_loss: float = Field(default=0.0, ge=0)
+
+
+class Finish(Strict):
+    """Demonstrations mixed into the last part of a pretraining run."""
+
+    portion: Share = Field(default=0.2, description="the last part of the tokens")
+    share: Share = Field(
+        default=0.3, description="share of rows in that part that are demonstrations"
+    )
+
+
+class PretrainSettings(Training):
+    """Next-token prediction on a mixture, from nothing or from the parent."""
+
+    mixture: str
+    finish: Finish | None = None
+
+
+class SupervisedSettings(Training):
+    """Tuning on demonstrations, with the loss on answers only."""
+
+    rows: int = Field(default=16, gt=0)
+    rate: float = Field(default=6e-3, gt=0)
+    adam_rate: float = Field(default=8e-4, gt=0)
+    warmup: int = Field(default=20, ge=0)
+    dialogues: Share = Field(default=0.0, description="share of rows that are dialogues")
+    replay: Share = Field(
+        default=0.0, description="share of rows from the pretraining mixture `mixture`"
+    )
+    mixture: str | None = None
+
+
+class FeedmeSettings(SupervisedSettings):
+    """Tuning on the model's own best-rated samples; with `demonstrations`, on those as well."""
+
+    demonstrations: bool = False
+    prompts: Count = Field(default=1024, gt=0)
+    samples: int = Field(default=4, gt=0, description="answers sampled a prompt")
+    temperature: float = Field(default=0.8, gt=0)
+    keep: float = Field(
+        default=6.0, ge=1, le=7, description="lowest rating, of 7, that is learnt from"
+    )
+    length: int = Field(default=96, gt=0, description="longest answer in tokens")
+
+
+class RewardSettings(Training):
+    """A reward model fitted to rankings (Bradley-Terry), one epoch as in InstructGPT."""
+
+    rows: int = Field(default=16, gt=0, description="prompts a step, each with all its answers")
+    optimizer: Literal["muon", "adamw"] = "adamw"
+    rate: float = Field(default=3e-4, gt=0)
+    warmup: int = Field(default=10, ge=0)
+    prompts: Count = Field(default=1024, gt=0)
+    samples: int = Field(default=4, gt=1, description="answers ranked a prompt")
+    epochs: int = Field(default=1, gt=0)
+
+
+class RlhfSettings(Strict):
+    """Reward model on rankings, then PPO against it with a KL term and a pretraining mix.
+
+    A node's `tokens` bound what the answers may take: steps = tokens / (rows * samples * length).
+    With `dialogue` the parent is first tuned on dialogues (`tuning_tokens`) and all prompts are
+    dialogues.
+    """
+
+    rows: int = Field(default=64, gt=0, description="prompts answered a step")
+    samples: int = Field(default=2, gt=0, description="answers a prompt")
+    length: int = Field(default=64, gt=0, description="longest answer in tokens")
+    temperature: float = Field(default=1.0, gt=0)
+    rate: float = Field(default=1e-4, gt=0, description="learning rate of the policy (Adam)")
+    value_rate: float = Field(default=3e-4, gt=0, description="learning rate of the value model")
+    warmup: int = Field(default=5, ge=0, description="steps of warm-up")
+    kl: float = Field(default=0.05, ge=0, description="weight of the KL term, per token")
+    kl_target: float | None = Field(
+        default=None, gt=0, description="nats a token that an adaptive weight steers to"
+    )
+    clip_ratio: float = Field(default=0.2, gt=0)
+    epochs: int = Field(default=1, gt=0, description="passes over each batch of answers")
+    pretraining_mix: float = Field(
+        default=0.5, ge=0, description="weight of the pretraining loss (InstructGPT's gamma)"
+    )
+    mix_rows: int = Field(default=4, gt=0, description="pretraining rows a minibatch")
+    mixture: str | None = None
+    dialogue: bool = False
+    tuning_tokens: Count = Field(default=0, ge=0)
+    tuning: SupervisedSettings = SupervisedSettings()
+    reward: RewardSettings = RewardSettings()
+
+
+class ImportSettings(Strict):
+    """A node that comes as a Hugging Face folder."""
+
+    folder: str

@@ -1,0 +1,29 @@
+"""The real stages, by the names that recipes use. Nothing heavy is imported until one runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from regrow.tree.stage import Stage, StageContext
+from regrow.tree.stages.documents import grow_corpus, grow_world
+from regrow.tree.stages.outcome import import_folder, measure_node, write_report
+from regrow.tree.stages.pretraining import pretrain
+from regrow.tree.stages.reinforcement import rlhf
+from regrow.tree.stages.tuning import feedme, supervised
+
+
+def _tokens(context: StageContext) -> float:
+    return float(context.node.tokens) if context.node else 0.0
+
+
+STAGES: Mapping[str, Stage] = {
+    "world": Stage(grow_world, lambda context: 30.0, unit="seconds", resumable=False),
+    "corpus": Stage(grow_corpus, lambda context: 60.0, unit="seconds", resumable=False),
+    "pretrain": Stage(pretrain, _tokens),
+    "supervised": Stage(supervised, _tokens),
+    "feedme": Stage(feedme, _tokens),
+    "rlhf": Stage(rlhf, _tokens),
+    "import": Stage(import_folder, lambda context: 2.0, unit="seconds"),
+    "measure": Stage(measure_node, lambda context: 40.0, unit="seconds", resumable=False),
+    "report": Stage(write_report, lambda context: 5.0, unit="seconds", resumable=False),
+}

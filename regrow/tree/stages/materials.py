@@ -1,0 +1,172 @@
+"""What the stages that train draw on: parents, rows, conversations, prompts and ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from regrow.errors import RegrowError
+from regrow.files import read_jsonl
+from regrow.records import Conversation
+from regrow.tree.recipe import DataSpec
+from regrow.tree.settings import Training
+from regrow.tree.stage import StageContext
+
+
+def training(settings: Training, total: int, seed: int) -> Any:
+    """The loop's settings for `total` rows from the words of a recipe."""
+    from regrow.train.loop import TrainSettings
+    from regrow.train.optim import OptimSettings
+    from regrow.train.schedule import Schedule
+
+    optim = OptimSettings(
+        name=settings.optimizer,
+        rate=settings.rate,
+        adam_rate=settings.adam_rate,
+        decay=settings.weight_decay,
+        clip=settings.clip,
+    )
+    steps = max(1, total // settings.rows)
+    ramp = round(settings.ramp * total)
+    return TrainSettings(
+        total=total,
+        rows=min(settings.rows, total),
+        seed=seed,
+        optim=optim,
+        ramp_from=max(1, settings.rows // 4) if ramp else 0,
+        ramp_over=ramp,
+        schedule=Schedule(warmup=min(settings.warmup, max(1, steps // 4)), decay=settings.decay),
+        every=max(25, min(200, steps // 5)),
+    )
+
+
+def parent_of(context: StageContext) -> tuple[Any, Any]:
+    """The parent's model and tokenizer."""
+    from regrow.corpus.tokenizer import Tokenizer
+    from regrow.model.folder import load_model
+
+    if context.parent is None:
+        raise RegrowError(f"{context.name} needs a parent")
+    return load_model(context.parent), Tokenizer.load(context.parent)
+
+
+def save(context: StageContext, model: Any, tokenizer: Any) -> None:
+    """Write the node as a Hugging Face folder."""
+    from regrow.model.folder import save_model
+
+    save_model(model, context.folder)
+    tokenizer.save(context.folder)
+
+
+def text_rows(context: StageContext, mixture: str, model: Any, rows: int, purpose: str) -> Any:
+    """Rows of a mixture of the recipe."""
+    from regrow.align.rows import TextRows
+    from regrow.corpus.mixture import Schedule
+    from regrow.corpus.shards import Shards
+    from regrow.seeds import derive
+
+    seed = derive(context.seed, context.name, purpose)
+    shards = Shards.open(context.corpus)
+    weights = context.recipe.mixture(mixture)
+    return TextRows(Schedule(shards, weights, model.config.context, seed, rows))
+
+
+def data_files(context: StageContext, kind: str) -> tuple[DataSpec, list[Path]] | None:
+    """The real data of a kind, where the recipe names some and the folder is there."""
+    data = context.recipe.data
+    if data is None or data.folder is None:
+        return None
+    files = [Path(data.folder) / name for name in getattr(data, kind)]
+    return (data, files) if files else None
+
+
+def world_rows(context: StageContext, name: str) -> list[Conversation]:
+    """The conversations of one of the world's files."""
+    return [Conversation.from_row(row) for row in read_jsonl(context.world / f"{name}.jsonl")]
+
+
+def blend(world: list[Any], real: list[Any], share: float, seed: int) -> list[Any]:
+    """World and real examples so that `share` of them are real, none repeated."""
+    from regrow.seeds import rng
+
+    if not real:
+        return world
+    if share >= 1:
+        return real
+    wanted = round(len(world) * share / (1 - share))
+    chosen = rng(seed, "blend").permutation(len(real))[:wanted]
+    return world + [real[i] for i in chosen]
+
+
+def conversations(context: StageContext, world: str, kind: str) -> list[Conversation]:
+    """Demonstrations or dialogues, from the world and from the real data of the recipe."""
+    from regrow.align.readers import read_demonstrations, read_prompts
+
+    rows = world_rows(context, world)
+    found = data_files(context, kind)
+    if found is None:
+        return rows
+    data, files = found
+    read = read_prompts if kind == "prompts" else read_demonstrations
+    real = [conversation for file in files for conversation in read(file)]
+    return blend(rows, real, data.share, context.seed)
+
+
+def conversation_rows(
+    context: StageContext, model: Any, tokenizer: Any, conversations: Sequence[Conversation]
+) -> Any:
+    """Conversations packed into rows of the model's context."""
+    from regrow.align.rows import ConversationRows
+    from regrow.seeds import derive
+
+    seed = derive(context.seed, context.name, "tuning")
+    return ConversationRows(conversations, tokenizer, model.config.context, seed)
+
+
+def _rate(context: StageContext) -> Any:
+    """The world's panel of raters, one of them a prompt in turn."""
+    from regrow.worlds.raters import panel
+
+    raters = panel(context.recipe.world.seed)
+    return lambda prompt, answer, number: raters[number % len(raters)].score(prompt, answer)
+
+
+def some(rows: list[Conversation], count: int, seed: int, purpose: str) -> list[Conversation]:
+    """At most `count` of the rows, drawn by seed."""
+    from regrow.seeds import rng
+
+    order = rng(seed, purpose).permutation(len(rows))[:count]
+    return [rows[i] for i in order]
+
+
+def collected(
+    context: StageContext,
+    model: Any,
+    tokenizer: Any,
+    prompts: list[Conversation],
+    *,
+    samples: int,
+    length: int,
+    temperature: float,
+) -> list[Any]:
+    """Rated samples of a model, kept in the node's folder so that they are drawn once."""
+    from regrow.align.feedback import collect, load_rated, save_rated
+    from regrow.seeds import derive
+
+    path = context.folder / "rated.jsonl.gz"
+    if not path.is_file():
+        rated = collect(
+            model,
+            tokenizer,
+            prompts,
+            _rate(context),
+            node=context.name,
+            samples=samples,
+            length=length,
+            temperature=temperature,
+            seed=derive(context.seed, context.name),
+            progress=context.progress,
+        )
+        save_rated(rated, path)
+    return list(load_rated(path))

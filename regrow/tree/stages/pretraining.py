@@ -1,0 +1,64 @@
+"""Pretraining, and going on from a parent on another mixture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regrow.tree.settings import PretrainSettings
+from regrow.tree.stage import StageContext
+from regrow.tree.stages.materials import (
+    conversation_rows,
+    conversations,
+    parent_of,
+    save,
+    text_rows,
+    training,
+)
+
+
+def pretrain(context: StageContext) -> dict[str, Any]:
+    """Next-token prediction from nothing, or on from the parent."""
+    from regrow.align.fit import fit_rows
+    from regrow.align.rows import MixedRows, Rows
+    from regrow.corpus.tokenizer import Tokenizer
+    from regrow.model.config import ModelConfig
+    from regrow.model.decoder import Decoder
+    from regrow.model.induction import wire_induction
+    from regrow.seeds import derive
+
+    node, settings = context.node, context.node.settings if context.node else None
+    assert node is not None and isinstance(settings, PretrainSettings)
+    if node.model is not None:
+        tokenizer = Tokenizer.load(context.corpus)
+        shape = context.recipe.models[node.model].model_dump(exclude={"init"})
+        config = ModelConfig(vocabulary=tokenizer.vocabulary, **shape)
+        weights = derive(context.seed, context.name, "weights") % 2**31
+        model = Decoder(config, seed=weights)
+        if context.recipe.models[node.model].init == "induction":
+            wire_induction(model, seed=weights)
+    else:
+        model, tokenizer = parent_of(context)
+    total = max(1, node.tokens // model.config.context)
+    text = text_rows(context, settings.mixture, model, total, "text")
+    supply: Rows = text
+    if settings.finish:
+        shown = conversations(context, "demonstrations", "instructions")
+        answers = conversation_rows(context, model, tokenizer, shown)
+        share = settings.finish.share
+        start = round(total * (1 - settings.finish.portion))
+        supply = MixedRows([text, answers], [1 - share, share], total, context.seed, start)
+    summary = fit_rows(
+        model,
+        supply,
+        training(settings, total, context.seed),
+        context.folder,
+        z_loss=settings.z_loss,
+        progress=context.progress,
+    )
+    save(context, model, tokenizer)
+    flops = model.config.flops_per_token() * summary.tokens
+    mixture = context.recipe.mixture(settings.mixture)
+    return {
+        "training": summary.to_dict(), "flops": flops, "mixture": mixture, "optimizer": "reset",
+        "rows_total": total, "context": model.config.context, "parameters": model.config.parameters,
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""The built-in world: documents, tasks, raters and truths."""

@@ -1,0 +1,76 @@
+"""Items on what the town's prose states: facts of people whom no training text asks about."""
+
+from __future__ import annotations
+
+from random import Random
+
+from regrow.records import Item
+from regrow.seeds import derive, pyrandom
+from regrow.worlds.asks import fact_key
+from regrow.worlds.prose import askable
+from regrow.worlds.town import Person, Town
+
+CELLS = ("100+", "25-99", "<25")
+SHOTS = 8
+#: Shots are drawn from this many of the most mentioned people, so that they are likely known.
+_SHOT_PEOPLE = 60
+
+
+def knowledge_items(town: Town, per_cell: int) -> list[Item]:
+    """Up to `per_cell` items for each frequency cell, in a seeded order.
+
+    The facts are those of exam people; a cell with fewer facts than items asks them in several
+    wordings. Needs `town.counts`, so render the town first. Each item has eight shots on other
+    people, over all relations, and is in the family of its person.
+    """
+    items = []
+    for cell in CELLS:
+        random = pyrandom(town.seed, town.variant, "knowledge", cell)
+        facts = [
+            (person, relation)
+            for person in town.people
+            if person.exam
+            for relation in town.relations
+            if town.frequency(person, relation) == cell and town.mentions(person, relation)
+        ]
+        random.shuffle(facts)
+        wordings = max(len(relation.questions) for relation in town.relations.values())
+        asked = [(*fact, wording) for wording in range(wordings) for fact in facts]
+        items += [_item(town, random, cell, *one) for one in asked[:per_cell]]
+    return items
+
+
+def _item(
+    town: Town, random: Random, cell: str, person: Person, relation: str, wording: int
+) -> Item:
+    questions = town.relations[relation].questions
+    question = questions[(wording + person.id) % len(questions)].format(name=person.name)
+    return Item(
+        id=f"knowledge-{derive('knowledge', question):016x}",
+        ability="knowledge",
+        family=person.name,
+        key=fact_key(person.name, relation),
+        question=question,
+        answers=(person.facts[relation],),
+        split={"frequency": cell},
+        shots=_shots(town, random, relation),
+        check={"relation": relation, "mentions": town.mentions(person, relation)},
+    )
+
+
+def _shots(town: Town, random: Random, relation: str) -> tuple[tuple[str, str], ...]:
+    """Eight questions with short answers: every relation, and the item's own last."""
+    mix = list(town.relations)
+    random.shuffle(mix)
+    mix = [*(mix + mix)[: SHOTS - 1], relation]
+    people = [person for person in town.people[:_SHOT_PEOPLE] if askable(town, person)]
+    shots: list[tuple[str, str]] = []
+    for name in mix:
+        while True:
+            person = random.choice(people)
+            about = town.relations[name]
+            question = random.choice(about.questions).format(name=person.name)
+            if name in askable(town, person) and question not in (asked for asked, _ in shots):
+                shots.append((question, about.short.format(value=person.facts[name])))
+                break
+    return tuple(shots)

@@ -1,0 +1,156 @@
+"""Tasks over numbers below 100 and over the calendar."""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import Callable
+
+from regrow.worlds.lexicon import DAYS, MONTHS
+from regrow.worlds.tasks_kit import Sampler, Task, ask, give, order, pick, several, yes
+
+_BELOW_100 = tuple(range(1, 100))
+_DIGITS = tuple(range(1, 10))
+
+
+def _changed(low: int, high: int, change: Callable[[int], int]) -> Sampler:
+    def sample(random: _random.Random) -> tuple[str, str]:
+        number = low + int(random.random() * (high - low + 1))
+        return str(number), str(change(number))
+
+    return sample
+
+
+def _pair(change: Callable[[int, int], str]) -> Sampler:
+    def sample(random: _random.Random) -> tuple[str, str]:
+        first, second = pick(random, _DIGITS), pick(random, _DIGITS)
+        return f"{first} {second}", change(first, second)
+
+    return sample
+
+
+def _numbers(variant: str) -> list[Task]:
+    def task(name: str, sample: Sampler, *commands: str) -> Task:
+        return Task(name, "numbers", order(variant, *commands), sample)
+
+    return [
+        task("add one", _changed(1, 98, lambda n: n + 1), "Add one", "Count one up",
+             "Make it one more", "Go up by one"),
+        task("take one", _changed(2, 99, lambda n: n - 1), "Take away one", "Count one down",
+             "Make it one less", "Go down by one"),
+        task("add two", _changed(1, 97, lambda n: n + 2), "Add two", "Count two up",
+             "Make it two more", "Go up by two"),
+        task("add ten", _changed(1, 89, lambda n: n + 10), "Add ten", "Count ten up",
+             "Make it ten more", "Go up by ten"),
+        task("take ten", _changed(11, 99, lambda n: n - 10), "Take away ten", "Count ten down",
+             "Make it ten less", "Go down by ten"),
+        task("double", _changed(1, 49, lambda n: 2 * n), "Double it", "Take it two times",
+             "Make it twice as much", "Give the double"),
+    ]  # fmt: skip
+
+
+def _sums(variant: str) -> list[Task]:
+    def take(random: _random.Random) -> tuple[str, str]:
+        total, part = sorted(several(random, _BELOW_100[:19], 2), reverse=True)
+        return f"{total} {part}", str(total - part)
+
+    return [
+        Task("sum", "sums", give(variant, "the sum", "the total of both"),
+             _pair(lambda a, b: str(a + b))),
+        Task("difference", "sums", give(variant, "the difference", "the first less the second"),
+             take),
+        Task("product", "sums", give(variant, "the product", "the first times the second"),
+             _pair(lambda a, b: str(a * b))),
+    ]  # fmt: skip
+
+
+def _comparison(variant: str) -> list[Task]:
+    def chooser(count: int, choose: Callable[[list[int]], int]) -> Sampler:
+        def sample(random: _random.Random) -> tuple[str, str]:
+            numbers = several(random, _BELOW_100, count)
+            return " ".join(map(str, numbers)), str(choose(numbers))
+
+        return sample
+
+    def more(random: _random.Random) -> tuple[str, str]:
+        first, second = several(random, _BELOW_100, 2)
+        return f"{first} {second}", yes(first > second)
+
+    def even(random: _random.Random) -> tuple[str, str]:
+        number = pick(random, _BELOW_100)
+        return str(number), "even" if number % 2 == 0 else "odd"
+
+    def task(name: str, sample: Sampler, *things: str) -> Task:
+        return Task(name, "comparison", give(variant, *things), sample)
+
+    return [
+        task("larger", chooser(2, max), "the larger number", "the number that is more"),
+        task("smaller", chooser(2, min), "the smaller number", "the number that is less"),
+        task("largest", chooser(3, max), "the largest number", "the number above the others"),
+        task("smallest", chooser(3, min), "the smallest number", "the number below the others"),
+        Task("is it more", "comparison",
+             ask(variant, "Is the first number more?", "Is the first number the larger one?",
+                 "Is the first number above the second?", "Does the first number beat the second?"),
+             more),
+        task("even or odd", even, "the word even or odd", "whether it is even or odd"),
+    ]  # fmt: skip
+
+
+def _ordering(variant: str) -> list[Task]:
+    def sorter(count: int, down: bool) -> Sampler:
+        def sample(random: _random.Random) -> tuple[str, str]:
+            numbers = several(random, _BELOW_100 if count == 2 else _DIGITS, count)
+            ordered = sorted(numbers, reverse=down)
+            return " ".join(map(str, numbers)), " ".join(map(str, ordered))
+
+        return sample
+
+    def earlier(names: tuple[str, ...]) -> Sampler:
+        def sample(random: _random.Random) -> tuple[str, str]:
+            first, second = several(random, range(len(names)), 2)
+            day = 1 + int(random.random() * 28)
+            return f"{names[first]} {names[second]} {day}", f"{names[min(first, second)]} {day}"
+
+        return sample
+
+    return [
+        Task("sort two up", "ordering", order(variant, "Sort the two numbers upwards",
+             "Put the smaller number first", "Order the two numbers upwards",
+             "Start with the smaller number"), sorter(2, False)),
+        Task("sort two down", "ordering", order(variant, "Sort the two numbers downwards",
+             "Put the larger number first", "Order the two numbers downwards",
+             "Start with the larger number"), sorter(2, True)),
+        Task("sort three up", "ordering", order(variant, "Sort the three numbers upwards",
+             "Put the three numbers in order", "Order the three numbers upwards",
+             "Bring the three numbers in order"), sorter(3, False)),
+        Task("earlier month", "ordering", give(variant, "the earlier month and the day",
+             "the month that comes first and the day"), earlier(MONTHS)),
+    ]  # fmt: skip
+
+
+def _calendar(variant: str) -> list[Task]:
+    def dated(names: tuple[str, ...], by: int, low: int, high: int) -> Sampler:
+        """A name of the calendar with a number, and the same some steps on."""
+
+        def sample(random: _random.Random) -> tuple[str, str]:
+            at = int(random.random() * len(names))
+            number = low + int(random.random() * (high - low + 1))
+            moved = number + by if high < 32 else number
+            return f"{names[at]} {number}", f"{names[(at + by) % len(names)]} {moved}"
+
+        return sample
+
+    def task(name: str, sample: Sampler, *things: str) -> Task:
+        return Task(name, "calendar", give(variant, *things), sample)
+
+    return [
+        task("next day", dated(DAYS, 1, 1, 27), "the next day", "the day after"),
+        task("day before", dated(DAYS, -1, 2, 28), "the day before", "the earlier day"),
+        task("next month", dated(MONTHS, 1, 32, 99), "the next month", "the month after"),
+        task("month before", dated(MONTHS, -1, 32, 99), "the month before", "the earlier month"),
+    ]
+
+
+def number_tasks(variant: str) -> list[Task]:
+    """The tasks over numbers and dates."""
+    makers = (_numbers, _sums, _comparison, _ordering, _calendar)
+    return [task for make in makers for task in make(variant)]

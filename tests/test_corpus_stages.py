@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from regrow.corpus.decontaminate import clean_pieces, find
+from regrow.corpus.deduplicate import bands_for, exact_copies, jaccard, near_copies
+from regrow.corpus.diversity import diversity, entropy
+from regrow.corpus.extract import Page, drop_site_lines, extract, html_to_text, site_lines
+from regrow.corpus.grams import gram_sets, hash_words
+from regrow.corpus.identify import format_of, language_of
+from regrow.corpus.quality import keep, score
+from regrow.corpus.rules import broken_rule
+from regrow.corpus.settings import (
+    DecontaminateSettings,
+    DeduplicateSettings,
+    QualitySettings,
+    RuleSettings,
+)
+from regrow.records import Item
+
+SHEET = "Opposites\nhot -> cold\nbig -> small\nup -> down\nday -> night\nwet -> dry\nold -> new"
+DRILL = "\n".join(f"{a} + {b} = {a + b}" for a in range(2, 9) for b in range(2, 9))
+CODE = "def double(x):\n    if x:\n        return x + x\n    return 0\n\n\nprint(double(2))\n"
+PROSE = (
+    "The baker of the town lives in Mill Street. She has a cat that sleeps in the shop. "
+    "In the morning the children come for bread, and in the evening it is quiet."
+)
+
+
+def html(main: str, around: str = "") -> str:
+    return f"<html><body>{around}<main>{main}</main></body></html>"
+
+
+def test_menus_banners_and_footers_go_and_the_content_stays() -> None:
+    around = (
+        "<nav><a href=/>Home</a></nav><div class='cookie-banner'>We use cookies</div>"
+        "<aside>Most read</aside><footer>All rights reserved</footer>"
+    )
+    assert (
+        html_to_text(html("<h1>Cats</h1><p>A cat sleeps.</p>", around)) == "Cats\n\nA cat sleeps."
+    )
+
+
+def test_code_keeps_its_indentation_and_tables_and_lists_their_rows() -> None:
+    assert html_to_text(html(f"<pre>{CODE}</pre>")) == CODE.strip()
+    table = "<table><tr><td>Ann</td><td>cat</td></tr><tr><td>Bo</td><td>dog</td></tr></table>"
+    assert html_to_text(html(table)) == "Ann | cat\nBo | dog"
+    assert html_to_text(html("<ul><li>hot</li><li>cold</li></ul>")) == "- hot\n- cold"
+
+
+def test_short_lists_survive_where_links_do_not() -> None:
+    links = "<ul>" + "<li><a href=/x>Somewhere else</a></li>" * 4 + "</ul>"
+    page = f"<html><body>{links}<ul><li>hot -> cold</li><li>up -> down</li></ul></body></html>"
+    assert html_to_text(page) == "- hot -> cold\n- up -> down"
+
+
+def test_an_unclosed_banner_does_not_swallow_the_page() -> None:
+    page = f"<html><body><div class='cookie-banner'>Cookies<p>{PROSE}</p></body></html>"
+    assert PROSE in html_to_text(page)
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "body", "reason"),
+    [
+        (404, "text/html", b"<p>gone</p>", "extract: http status 4xx"),
+        (200, "image/png", b"\x89PNG", "extract: not text"),
+        (200, "text/html", b"<html><body></body></html>", "extract: empty"),
+    ],
+)
+def test_pages_without_text_are_named(
+    status: int, content_type: str, body: bytes, reason: str
+) -> None:
+    page = Page("web", "r1", status=status, content_type=content_type, body=body)
+    extract(page)
+    assert page.reason == reason
+
+
+def test_declared_and_undeclared_encodings_are_read() -> None:
+    body = "<p>Café Zürich is a naïve façade.</p>".encode("latin-1")
+    for charset in ("iso-8859-1", "", "no-such-charset"):
+        page = Page("web", "r1", content_type="text/html", charset=charset, body=body)
+        extract(page)
+        assert page.text == "Café Zürich is a naïve façade."
+
+
+def test_lines_that_a_host_repeats_are_dropped_from_its_pages_only() -> None:
+    footer = "All rights reserved by the town press"
+    pages = [Page("web", str(i), domain="a", text=f"Story {i}\n{footer}") for i in range(12)]
+    other = Page("web", "x", domain="b", text=footer)
+    lines = site_lines([*pages, other])
+    assert lines == {"a": {footer}}
+    drop_site_lines(pages[3], lines["a"])
+    assert pages[3].text == "Story 3"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        (PROSE, "en"),
+        ("Der Markt liegt neben der Schule und ist nicht sehr alt, aber die Brücke auch.", "de"),
+        ("El mercado está en la plaza desde hace años y los niños van por la tarde.", "es"),
+        ("这个市场离学校很近，已经有三年了。", "zh"),
+        ("Рядом с нами рынок, ему уже сто лет.", "ru"),
+        ("これは本です。とても古いです。", "ja"),
+        (SHEET, "und"),
+        ("a -> e\no -> a\ne -> o\na -> o\nas -> a", "und"),
+        ("12 + 4 = 16", "und"),
+    ],
+)
+def test_languages_are_told_and_sheets_are_left_open(text: str, language: str) -> None:
+    assert language_of(text) == language
+
+
+@pytest.mark.parametrize(
+    ("text", "format_"),
+    [
+        (PROSE, "prose"),
+        (CODE, "code"),
+        (SHEET, "list"),
+        ("name | pet\nAnn | cat\nBo | dog", "table"),
+        ("Ann: Hello.\nBo: Good morning.\nAnn: Where is the cat?", "dialogue"),
+    ],
+)
+def test_formats_are_told_by_the_shape_of_the_lines(text: str, format_: str) -> None:
+    assert format_of(text) == format_
+
+
+@pytest.mark.parametrize("text", [PROSE, SHEET, DRILL, CODE, "Ann: Hi.\nBo: Hello.\n" * 9])
+def test_good_text_of_every_shape_passes_the_rules(text: str) -> None:
+    assert broken_rule(text, format_of(text), RuleSettings()) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("Archive", "too short"),
+        ("Page not found. Sorry, the page you are looking for does not exist.", "error page"),
+        ("x" * 500, "word without end"),
+        ("Click here to win!!! Buy cheap pills now!!! 100% FREE, order now!!!", "sales talk"),
+        ("casino loans pills crypto bonus watches " * 20, "no frequent words"),
+        ("the town and of " * 40 + "the", "repeated 2-gram"),
+        ("\ufffd\ufffd The town is old and has a mill. It stands near the river, in a wood.",
+         "odd characters"),
+    ],
+)  # fmt: skip
+def test_bad_text_is_named_by_the_rule_it_breaks(text: str, rule: str) -> None:
+    assert broken_rule(text, "prose", RuleSettings()) == rule
+
+
+def test_exact_copies_differ_in_white_space_at_most() -> None:
+    assert exact_copies(["a b", "c", "a\n b ", "A b"]) == [-1, -1, 0, -1]
+
+
+def test_jaccard_of_two_sets() -> None:
+    a, b = np.array([1, 2, 3, 4], np.uint64), np.array([3, 4, 5, 6, 7, 8], np.uint64)
+    assert jaccard(a, b) == 2 / 8
+    assert jaccard(a, a[:0]) == 0.0
+
+
+def test_bands_miss_a_pair_at_the_threshold_once_in_a_thousand() -> None:
+    bands, rows = bands_for(0.8, 120)
+    assert (bands, rows) == (24, 5)
+    assert (1 - 0.8**rows) ** bands < 1e-3 < (1 - 0.8 ** (rows + 1)) ** (120 // (rows + 1))
+
+
+def words_of(i: int, n: int = 100) -> list[str]:
+    return [f"w{i}x{j}" for j in range(n)]
+
+
+def test_near_copies_are_found_and_one_survives() -> None:
+    original = words_of(1)
+    copy = [*original[:50], "changed", *original[51:]]  # loses 5 of 96 five-grams: J = 91/101
+    texts = [" ".join(words_of(0)), " ".join(original), " ".join(copy), " ".join(words_of(2))]
+    found = near_copies(hash_words(texts), DeduplicateSettings())
+    assert [i for i, _ in found] == [-1, -1, 1, -1]
+    assert found[2][1] == pytest.approx(91 / 101)
+
+
+def test_a_chain_of_likenesses_does_not_swallow_its_end() -> None:
+    base = words_of(0, 200)
+    texts = [" ".join(base[i : i + 120]) for i in range(0, 80, 10)]
+    found = near_copies(hash_words(texts), DeduplicateSettings())
+    sets = gram_sets(hash_words(texts), 5)
+    survivors = [i for i, (original, _) in enumerate(found) if original < 0]
+    assert len(survivors) > 2
+    for i, (original, likeness) in enumerate(found):
+        if original >= 0:
+            assert original in survivors
+            assert jaccard(sets[i], sets[original]) == likeness >= 0.8
+
+
+def test_sheets_of_one_template_with_other_words_all_survive() -> None:
+    texts = [
+        "\n".join(f"Input: w{i * 7 + j} Output: v{i * 7 + j}" for j in range(8)) for i in range(40)
+    ]
+    found = near_copies(hash_words(texts), DeduplicateSettings())
+    assert all(original < 0 for original, _ in found)
+
+
+def test_word_hashes_do_not_depend_on_what_came_before() -> None:
+    assert hash_words(["a b c"]).of(0)[1] == hash_words(["b"]).of(0)[0]
+
+
+def item(id_: str, question: str, answer: str = "") -> Item:
+    return Item(id_, "knowledge", "f", id_, question, (answer,))
+
+
+LONG = item(
+    "long", "Where does the old baker of Mill Street keep the brown cat that he found", "shop"
+)
+SHORT = item("short", "What colour is the cat of Ann Lee?", "brown")
+TINY = item("tiny", "2 + 2", "4")
+
+
+def hits_in(texts: list[str], items: list[Item]) -> dict[int, list[str]]:
+    found = find(hash_words(texts), items, DecontaminateSettings())
+    out: dict[int, list[str]] = {}
+    for hit in found.hits:
+        if items[hit.item].id not in out.setdefault(hit.document, []):
+            out[hit.document].append(items[hit.item].id)
+    return out
+
+
+def test_thirteen_words_of_an_item_are_found_whatever_the_punctuation() -> None:
+    quoted = (
+        "He asked: where does the OLD baker, of Mill Street, keep the brown cat (that he lost)?"
+    )
+    twelve = "where does the old baker of Mill Street keep the brown dog that he found"
+    assert hits_in([PROSE, quoted, twelve], [LONG]) == {1: ["long"]}
+
+
+def test_a_short_item_is_found_whole_with_its_answer_only() -> None:
+    leaked = "Q: What colour is the cat of Ann Lee? A: Brown."
+    asked = "What colour is the cat of Ann Lee?\nBrown, said Bo. What colour is the cat of Ann?"
+    other = "What colour is the cat of Ann Lee? Black."
+    assert hits_in([other, "What colour is the cat of Ann Lee? brown", asked], [SHORT]) == {
+        1: ["short"],
+        2: ["short"],
+    }
+    assert hits_in([leaked], [SHORT]) == {}
+
+
+def test_grams_do_not_span_two_documents() -> None:
+    words = LONG.question.split()
+    assert hits_in([" ".join(words[:8]), " ".join(words[8:])], [LONG]) == {}
+
+
+def test_tiny_items_are_counted_and_common_grams_ignored() -> None:
+    leaked = "What colour is the cat of Ann Lee? brown"
+    texts = [f"{leaked} {i}" for i in range(11)]
+    found = find(hash_words(texts), [SHORT, TINY], DecontaminateSettings())
+    assert (found.hits, found.too_short, found.common) == ((), 1, 1)
+    assert len(find(hash_words(texts[:10]), [SHORT], DecontaminateSettings()).hits) == 10
+
+
+def test_a_long_document_loses_the_window_around_a_hit_and_a_short_one_goes() -> None:
+    leaked = "What colour is the cat of Ann Lee? brown."
+    settings = DecontaminateSettings(window=50)
+    before, after = "x " * 500, " y" * 500
+    text = f"{before}{leaked}{after}"
+    hits = find(hash_words([text]), [SHORT], settings).hits
+    left, right = clean_pieces(text, hits, settings)
+    assert (left, right) == (("x " * 475).strip(), ("y " * 476).strip())
+    hits = find(hash_words([leaked]), [SHORT], settings).hits
+    assert clean_pieces(leaked, hits, settings) == []
+
+
+def test_the_classifier_keeps_text_like_the_reference_in_a_crawl_of_mostly_good_text() -> None:
+    random = np.random.default_rng(0)
+    good = ["baker", "street", "town", "cat", "garden", "river", "bread", "letter", "song", "chair"]
+    bad = ["win", "loan", "bonus", "cash", "prize", "deal", "credit", "offer", "cheap", "diet"]
+
+    def texts(words: list[str], n: int) -> list[str]:
+        return [" ".join(random.choice(words, 40)) for _ in range(n)]
+
+    crawl = texts(good, 150) + texts(bad, 50)
+    settings = QualitySettings(sources=("web",))
+    found = score(crawl, texts(good, 80), settings, seed=1)
+    kept = [keep(text, value, settings, 1) for text, value in zip(crawl, found.scores)]
+    assert np.mean(kept[:150]) > 0.85
+    assert np.mean(kept[150:]) < 0.1
+    again = score(crawl, texts(good, 80), settings, seed=1)
+    assert again.scores.shape == (200,)
+
+
+def test_the_keep_rule_is_the_pareto_rule() -> None:
+    settings = QualitySettings()
+    texts = [f"text {i}" for i in range(4000)]
+    for value, share in ((1.0, 1.0), (0.9, 0.424), (0.5, 0.026)):
+        kept = np.mean([keep(text, value, settings, 0) for text in texts])
+        assert kept == pytest.approx(share, abs=0.025)
+
+
+def test_entropy_and_effective_number() -> None:
+    assert entropy({"a": 1, "b": 1, "c": 2}) == 1.5
+    traits = {"domain": "d", "format": "prose", "language": "en"}
+    found = diversity([({"source": "a", **traits}, 30), ({"source": "b", **traits}, 30)])
+    assert found["source"]["effective"] == 2.0
+    assert found["source"]["shares"] == {"a": 0.5, "b": 0.5}
+    assert found["domain"]["entropy_bits"] == 0.0

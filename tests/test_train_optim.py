@@ -1,0 +1,173 @@
+"""Optimizers and precision: against torch's own, and as PPO uses them, alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_model_decoder import CONFIG, ids, random_model
+from torch import nn
+
+from regrow.errors import RegrowError
+from regrow.train.optim import Optimizer, OptimSettings, build, orthogonalise
+from regrow.train.precision import Precision, Trainable, choose
+
+FP32, BF16 = choose("fp32"), choose("bf16")
+
+
+def one_step(optimizer: Optimizer, model: nn.Module, step: int) -> float:
+    optimizer.zero_grad()
+    loss, _ = model.loss(ids(2, 12, step), ids(2, 12, step + 100))  # type: ignore[operator]
+    loss.backward()
+    optimizer.trainable.gather()
+    optimizer.step()
+    return float(loss.detach())
+
+
+def test_muon_and_adam_follow_torch() -> None:
+    ours, theirs = random_model(), random_model()
+    settings = OptimSettings(rate=0.02, adam_rate=4e-3, decay=0.05)
+    optimizer = build(ours, settings, FP32)
+    matrices = [p for n, p in theirs.named_parameters() if n.startswith("blocks.") and p.ndim == 2]
+    rest = [
+        p for n, p in theirs.named_parameters() if not (n.startswith("blocks.") and p.ndim == 2)
+    ]
+    muon = torch.optim.Muon(
+        matrices, lr=0.02, weight_decay=0.05, momentum=0.95, nesterov=True, ns_steps=5
+    )
+    adam = torch.optim.Adam(rest, lr=4e-3, betas=(0.9, 0.98), eps=1e-8)
+    for step in range(3):
+        one_step(optimizer, ours, step)
+        loss, _ = theirs.loss(ids(2, 12, step), ids(2, 12, step + 100))
+        muon.zero_grad(), adam.zero_grad()
+        loss.backward()
+        muon.step(), adam.step()
+    for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters()):
+        # Newton-Schulz runs in bf16 in both; batched products round otherwise.
+        torch.testing.assert_close(a, b, atol=3e-3, rtol=0, msg=name)
+    torch.testing.assert_close(ours.embedding, theirs.embedding, atol=2e-3, rtol=0)
+
+
+def test_adamw_follows_torch_to_the_last_digits() -> None:
+    ours, theirs = random_model(), random_model()
+    optimizer = build(ours, OptimSettings("adamw", rate=1e-2, decay=0.1, betas=(0.9, 0.95)), FP32)
+    decayed = [p for p in theirs.parameters() if p.ndim == 2]
+    plain = [p for p in theirs.parameters() if p.ndim == 1]
+    adamw = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}],
+        lr=1e-2,
+        betas=(0.9, 0.95),
+        eps=1e-8,
+    )
+    for step in range(4):
+        one_step(optimizer, ours, step)
+        adamw.zero_grad()
+        theirs.loss(ids(2, 12, step), ids(2, 12, step + 100))[0].backward()
+        adamw.step()
+    for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters()):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_orthogonalise_brings_all_singular_values_near_one() -> None:
+    x = torch.randn(3, 24, 16, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalise(x).float())
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+def test_orthogonalising_side_by_side_is_orthogonalising_alone() -> None:
+    x = torch.randn(4, 8, 20, generator=torch.Generator().manual_seed(0))
+    alone = torch.cat([orthogonalise(m[None]) for m in x])
+    torch.testing.assert_close(orthogonalise(x), alone, atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("precision", [FP32, BF16])
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_a_restored_optimizer_goes_on_bit_for_bit(precision: Precision, name: str) -> None:
+    settings = OptimSettings(name, rate=0.01, clip=1.0)
+    a, b = random_model(), random_model()
+    first = build(a, settings, precision)
+    for step in range(3):
+        one_step(first, a, step)
+    saved = {k: v.clone() for k, v in first.tensors().items()}
+    second = build(b, settings, precision)
+    second.load(saved, first.count)
+    for step in range(3, 6):
+        assert one_step(first, a, step) == one_step(second, b, step)
+    assert torch.equal(first.trainable.master, second.trainable.master)
+
+
+def test_bf16_masters_keep_updates_too_small_for_bf16() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    optimizer = build(model, OptimSettings("adamw", rate=1e-4, decay=0.0), BF16)
+    for _ in range(50):
+        optimizer.zero_grad()
+        model(torch.ones(1, 1, dtype=torch.bfloat16)).sum().backward()
+        optimizer.trainable.gather()
+        optimizer.step()
+    # 50 steps of 1e-4; next to 1 bf16 has steps of 0.0039, so no single one would show
+    assert optimizer.trainable.master.item() == pytest.approx(1 - 50e-4, abs=1e-6)
+    assert model.weight.item() == 0.99609375
+
+
+def test_gathering_twice_adds_in_fp32() -> None:
+    model = random_model()
+    trainable = Trainable(model, BF16)
+    for seed in (1, 2):
+        model.loss(ids(2, 12, seed), ids(2, 12, seed))[0].backward()
+        trainable.gather()
+    both = trainable.grad.clone()
+    parts = []
+    for seed in (1, 2):
+        trainable.zero_grad()
+        model.loss(ids(2, 12, seed), ids(2, 12, seed))[0].backward()
+        trainable.gather()
+        parts.append(trainable.grad.clone())
+    assert torch.equal(both, parts[0] + parts[1])
+
+
+def test_clipping_scales_the_gradient_to_the_limit() -> None:
+    model = nn.Linear(2, 1, bias=False)
+    optimizer = build(model, OptimSettings("adamw", clip=1.0), FP32)
+    optimizer.zero_grad()
+    (model.weight * torch.tensor([[3.0, 4.0]])).sum().backward()
+    optimizer.trainable.gather()
+    assert optimizer.gradient_norm() == 5.0
+    optimizer.step()
+    torch.testing.assert_close(optimizer.trainable.grad, torch.tensor([0.6, 0.8]))
+
+
+def test_releasing_leaves_fp32_masters_in_the_model() -> None:
+    model = random_model()
+    optimizer = build(model, OptimSettings(), BF16)
+    one_step(optimizer, model, 0)
+    optimizer.trainable.release()
+    assert model.embedding.dtype == torch.float32
+    assert torch.equal(model.embedding, optimizer.trainable.masters()["embedding"])
+    assert model.embedding.grad is None
+
+
+def test_carrying_takes_moments_and_leaves_weights() -> None:
+    parent, child = random_model(), random_model(CONFIG)
+    old = build(parent, OptimSettings(), FP32)
+    one_step(old, parent, 0)
+    new = build(child, OptimSettings(), FP32)
+    weights = new.trainable.master.clone()
+    new.carry({k: v.clone() for k, v in old.tensors().items()})
+    assert torch.equal(new.trainable.master, weights)
+    assert torch.equal(new.first, old.first)
+    with pytest.raises(RegrowError, match="another model"):
+        new.carry({"first": torch.zeros(3)})
+
+
+def test_precision_says_what_it_chose_and_why() -> None:
+    found = choose()
+    assert found.name in ("bf16", "fp32")
+    assert found.reason.startswith(found.name)
+    assert found.fp32_gflops > 0
+    assert choose() is found
+
+
+def test_an_unknown_optimizer_is_refused() -> None:
+    with pytest.raises(RegrowError, match="muon or adamw"):
+        OptimSettings("sgd")

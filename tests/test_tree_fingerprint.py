@@ -1,0 +1,134 @@
+"""What a step is made of: digests of files, and what counts as a change."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tree_kit import Garden
+
+from regrow.errors import RegrowError
+from regrow.tree.edge import Edge, read_edge, write_edge
+from regrow.tree.fingerprint import Digests, Inputs, flatten, inputs_of, node_inputs
+from regrow.tree.load import load_recipe
+
+
+@pytest.fixture
+def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
+    return Garden(tmp_path, monkeypatch)
+
+
+def _node(*overrides: str, name: str = "oak", parent: str | None = None) -> Inputs:
+    return node_inputs(load_recipe("sapling.yaml", overrides), name, parent, "c0", Digests())
+
+
+def test_nested_values_get_dotted_keys() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": None}}, "e": [2]}) == {
+        "a.b": 1,
+        "a.c.d": None,
+        "e": [2],
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "change"),
+    [
+        ("nodes.oak.settings.rate=0.01", "settings.rate: 0.02 -> 0.01"),
+        ("nodes.oak.tokens=3k", "tokens: 1000 -> 3000"),
+        ("models.base.layers=2", "model.layers: 1 -> 2"),
+        ("mixtures.text.code=1", "mixture.town: 1.0 -> 0.5"),
+        ("seed=5", "seed: 0 -> 5"),
+    ],
+)
+def test_what_matters_to_a_node_is_a_change(
+    garden: Garden,
+    override: str,
+    change: str,
+) -> None:
+    before, after = _node(), _node(override)
+    assert change in after.changes_from(before.values)
+    assert before.fingerprint != after.fingerprint
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["nodes.fern.tokens=9k", "nodes.oak.claim=A1", "mixtures.both.code=7", "abilities.items=3"],
+)
+def test_what_does_not_concern_a_node_is_none(garden: Garden, override: str) -> None:
+    assert _node(override).changes_from(_node().values) == []
+
+
+def test_a_parent_grown_anew_is_a_change(garden: Garden) -> None:
+    before = _node(name="acorn", parent="p1")
+    assert _node(name="acorn", parent="p2").changes_from(before.values) == [
+        "parent: oak p1 -> oak p2"
+    ]
+
+
+def test_a_setting_that_a_new_version_adds_is_no_change(garden: Garden) -> None:
+    now = _node()
+    older = {key: value for key, value in now.values.items() if key != "settings.z_loss"}
+    assert now.changes_from(older) == []
+    stated = _node("nodes.oak.settings.z_loss=0.5")
+    assert stated.changes_from(older) == ["settings.z_loss: nothing -> 0.5"]
+
+
+def test_a_source_that_was_dropped_is_a_change() -> None:
+    now = inputs_of({"mixture": {"town": 1.0}})
+    assert now.changes_from({"mixture.town": 1.0, "mixture.code": 0.2}) == [
+        "mixture.code: 0.2 -> nothing"
+    ]
+
+
+def test_an_accepted_change_leaves_the_fingerprint_alone(tmp_path: Path) -> None:
+    old, new = inputs_of({"tokens": 1}), inputs_of({"tokens": 2})
+    edge = Edge("oak", "pretrain", None, old.fingerprint, old.values, "", "", 1.0)
+    assert edge.changes(new) == ["tokens: 1 -> 2"]
+    write_edge(tmp_path, edge.accept(new))
+    found = read_edge(tmp_path)
+    assert found is not None
+    assert found.changes(new) == []
+    assert found.changes(old) == ["tokens: 2 -> 1"]
+    assert found.fingerprint == old.fingerprint
+    assert found.accepted[0]["changes"] == ["tokens: 1 -> 2"]
+
+
+def test_a_digest_follows_names_and_bytes_and_not_times(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("one")
+    first = Digests().paths([str(tmp_path)])
+    os.utime(tmp_path / "in" / "a.txt", (1, 1))
+    assert Digests().paths([str(tmp_path)]) == first
+    (tmp_path / "in" / "a.txt").write_text("two")
+    assert Digests().paths([str(tmp_path)]) != first
+    (tmp_path / "in" / "a.txt").write_text("one")
+    (tmp_path / "in" / "a.txt").rename(tmp_path / "in" / "b.txt")
+    assert Digests().paths([str(tmp_path)]) != first
+
+
+def test_files_are_read_once_until_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regrow.tree import fingerprint
+
+    read: list[str] = []
+    real = fingerprint.sha256_file
+    monkeypatch.setattr(fingerprint, "sha256_file", lambda p: read.append(p.name) or real(p))
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("one")
+    memory = tmp_path / "digests.json"
+    first = Digests(memory).paths([str(tmp_path / "texts")])
+    assert Digests(memory).paths([str(tmp_path / "texts")]) == first
+    assert read == ["a.txt"]
+
+
+def test_missing_empty_and_unreadable_documents_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RegrowError, match="nowhere is not there"):
+        Digests().paths([str(tmp_path / "nowhere")])
+    with pytest.raises(RegrowError, match="holds no files"):
+        Digests().paths([str(tmp_path)])
+    if os.getuid():
+        (tmp_path / "a.txt").touch(mode=0)
+        with pytest.raises(RegrowError, match=r"cannot read .*a\.txt"):
+            Digests().paths([str(tmp_path)])

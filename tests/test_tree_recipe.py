@@ -1,0 +1,156 @@
+"""What a recipe may say, and what it is told when it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tree_kit import Garden
+
+from regrow.errors import RegrowError
+from regrow.tree.load import load_recipe
+
+
+@pytest.fixture
+def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
+    return Garden(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("nodes.oak.tokns=3", "unknown key 'nodes.oak.tokns'; did you mean 'tokens'?"),
+        ("nodes.oak.settings.mixtur=a", "'nodes.oak.settings.mixtur'; did you mean 'mixture'?"),
+        ("nodes.aok.tokens=3", "no node 'aok'; did you mean 'oak'?"),
+        ("wrld.people=3", "unknown key 'wrld'; did you mean 'world'?"),
+        ("corpus.rules.min_character=3", "did you mean 'min_characters'?"),
+        ("nodes.acorn.parent=aok", "'aok', which is not declared; did you mean 'oak'?"),
+        ("nodes.acorn.stage=supervise", "nodes.acorn.stage: 'supervise' is none of"),
+        ("nodes.oak.settings.mixture=txt", "'txt', which is not declared; did you mean 'text'?"),
+        ("mixtures.text.twon=1", "'twon', which is no source; did you mean 'town'?"),
+        ("models.base.heads=3", "width must be a multiple of heads"),
+        ("nodes.acorn.tokens=0", "node 'acorn' needs tokens"),
+        ("nodes.acorn.model=base", "has a parent and so takes no model"),
+        ("nodes.twig.parent=null", "tuned and so needs a parent"),
+        ("seed", "'seed' is no setting; write key=value"),
+        ("seed=one", "'seed': input should be a valid integer"),
+        ("documents.share=0.5", "name them with --documents PATH"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_fix(
+    garden: Garden,
+    override: str,
+    says: str,
+) -> None:
+    with pytest.raises(RegrowError) as error:
+        load_recipe("sapling.yaml", [override])
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_nodes_that_grow_from_each_other_are_refused(garden: Garden) -> None:
+    text = garden.recipe.read_text().replace(
+        "{parent: oak, stage: sup", "{parent: leaf, stage: sup"
+    )
+    garden.recipe.write_text(text)
+    with pytest.raises(RegrowError, match="grow from each other: acorn <- leaf <- acorn"):
+        load_recipe("sapling.yaml")
+
+
+def test_counts_may_carry_a_unit(garden: Garden) -> None:
+    written = ["7M", "600k", "1.5e6", "2_000"]
+    read = [
+        load_recipe("sapling.yaml", [f"nodes.oak.tokens={w}"]).nodes["oak"].tokens for w in written
+    ]
+    assert read == [7_000_000, 600_000, 1_500_000, 2_000]
+
+
+def test_an_override_of_a_part_leaves_the_rest(garden: Garden) -> None:
+    recipe = load_recipe("sapling.yaml", ["nodes.leaf.settings.kl=0.1", "world.seed=4"])
+    assert recipe.nodes["leaf"].settings.kl == 0.1  # type: ignore[union-attr]
+    assert recipe.world.seed == 4
+    assert recipe.world.people == 10
+
+
+def test_a_mixture_sums_to_one_and_makes_room_for_documents(garden: Garden) -> None:
+    plain = load_recipe("sapling.yaml")
+    assert plain.mixture("both") == {"town": 0.75, "code": 0.25}
+    mixed = load_recipe("sapling.yaml", ["documents.share=0.6"], [str(garden.folder)])
+    assert mixed.mixture("both") == pytest.approx({"town": 0.3, "code": 0.1, "documents": 0.6})
+
+
+def test_extending_changes_adds_and_removes(garden: Garden) -> None:
+    Path("bush.yaml").write_text(
+        "extends: sapling\nname: bush\nworld: {people: 3}\n"
+        "nodes: {leaf: null, oak: {tokens: 5k}, moss: {parent: oak, stage: feedme, tokens: 1k}}\n"
+    )
+    bush = load_recipe("bush.yaml")
+    assert list(bush.nodes) == ["oak", "acorn", "twig", "fern", "moss"]
+    assert bush.nodes["oak"].tokens == 5000
+    assert (bush.world.people, bush.world.characters) == (3, {"town": 1000, "code": 1000})
+
+
+def test_a_recipe_that_extends_itself_is_refused(garden: Garden) -> None:
+    Path("a.yaml").write_text("extends: b\nname: a\n")
+    Path("b.yaml").write_text("extends: a\nname: b\n")
+    with pytest.raises(RegrowError, match="extends itself"):
+        load_recipe("a.yaml")
+
+
+def test_broken_yaml_is_named_with_its_line(garden: Garden) -> None:
+    garden.recipe.write_text("name: x\nworld: {people: [}\n")
+    with pytest.raises(RegrowError, match=r"recipe sapling\.yaml line 2"):
+        load_recipe("sapling.yaml")
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
+    with pytest.raises(RegrowError, match="did you mean 'seedling'"):
+        load_recipe("seedlin")
+
+
+def test_paths_mean_the_same_from_any_folder(garden: Garden) -> None:
+    recipe = load_recipe("sapling.yaml", ["data.folder=real"], ["texts"])
+    assert recipe.documents is not None and recipe.data is not None
+    assert recipe.documents.paths == (str(garden.folder / "texts"),)
+    assert recipe.data.folder == str(garden.folder / "real")
+
+
+@pytest.mark.parametrize("name", ["laptop", "seedling"])
+def test_the_shipped_recipes_have_the_eight_nodes_by_their_stages(name: str) -> None:
+    nodes = load_recipe(name).nodes
+    declared = {n: (spec.parent, spec.stage) for n, spec in nodes.items() if not spec.arm}
+    assert declared == {
+        "davinci": (None, "pretrain"),
+        "davinci-instruct-beta": ("davinci", "supervised"),
+        "text-davinci-001": ("davinci-instruct-beta", "feedme"),
+        "babbage": (None, "pretrain"),
+        "code-cushman-001": ("babbage", "pretrain"),
+        "code-davinci-002": (None, "pretrain"),
+        "text-davinci-002": ("code-davinci-002", "feedme"),
+        "text-davinci-003": ("text-davinci-002", "rlhf"),
+        "chatgpt": ("text-davinci-002", "rlhf"),
+    }
+
+
+@pytest.mark.parametrize("name", ["laptop", "seedling"])
+@pytest.mark.parametrize(
+    ("arm", "node"),
+    [
+        ("babbage-text", "code-cushman-001"),
+        ("davinci-code", "davinci-text"),
+        ("text-davinci-003-no-mix", "text-davinci-003"),
+        ("text-davinci-003-placebo", "text-davinci-003"),
+    ],
+)
+def test_an_arm_has_the_parent_and_the_tokens_of_what_it_is_compared_with(
+    name: str, arm: str, node: str
+) -> None:
+    nodes = load_recipe(name).nodes
+    assert nodes[arm].arm
+    assert (nodes[arm].parent, nodes[arm].tokens) == (nodes[node].parent, nodes[node].tokens)
+
+
+def test_the_documents_recipe_wants_documents(tmp_path: Path) -> None:
+    with pytest.raises(RegrowError, match="name them with --documents PATH"):
+        load_recipe("documents")
+    assert load_recipe("documents", documents=[str(tmp_path)]).mixture("code")["documents"] == 0.5
