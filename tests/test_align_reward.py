@@ -58,7 +58,7 @@ def test_saved_model_scores_the_same_with_its_bias(tmp_path: Path) -> None:
 def test_broken_reward_file_is_named(tmp_path: Path) -> None:
     save_reward(RewardModel(Decoder(CONFIG)), tmp_path)
     (tmp_path / "reward.safetensors").write_bytes(b"rubbish")
-    with pytest.raises(RegrowError, match="reward.safetensors"):
+    with pytest.raises(RegrowError, match=r"reward\.safetensors"):
         load_reward(tmp_path)
 
 

@@ -49,7 +49,9 @@ def inputs(tmp_path: Path) -> dict[str, list[Path]]:
         "MIT License\n\nPermission is hereby granted, free of charge"
     )
     for i in range(8):
-        body = f"def f{i}(x):\n    y{i} = x + {i}\n    return y{i} * {i + 2}\n\n\nprint(f{i}(2))\n"
+        body = (
+            f"def shift{i}(x):\n    y{i} = x + {i}\n    return y{i} * {i}\n\n\nprint(shift{i}(2))\n"
+        )
         (code / f"f{i}.py").write_text(body)
     return {"web": [tmp_path / "in/web"], "code": [tmp_path / "in/code"]}
 

@@ -29,7 +29,7 @@ class PpoSettings:
     trace: float = 0.95  # lambda of generalised advantage estimation
     pretraining_mix: float = 0.5  # gamma: weight of the pretraining loss
     temperature: float = 1.0
-    no_end_score: float = -1.0
+    no_end_score: float | None = -1.0  # None: score unfinished answers like others
     score_clip: float = 4.0
 
 

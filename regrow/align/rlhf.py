@@ -119,15 +119,14 @@ class Rlhf:
         rows, answer = ppo.lay_out(before, after, tokenizer.pad)
         raw = score_rows(self.reward, [[*p, *a] for p, a in zip(before, after)], tokenizer.pad)
         ended = np.array([a.finished for _, _, a in flat])
-        clip = loop.ppo.score_clip
-        scores = torch.from_numpy(
-            np.where(ended, np.clip(raw, -clip, clip), np.float32(loop.ppo.no_end_score))
-        )
+        scores = np.clip(raw, -loop.ppo.score_clip, loop.ppo.score_clip)
+        if loop.ppo.no_end_score is not None:
+            scores[~ended] = loop.ppo.no_end_score
         heat = loop.ppo.temperature
         log_old = ppo.token_log_probabilities(self.policy, rows, answer, heat)
         log_ref = ppo.token_log_probabilities(self.reference, rows, answer, heat)
         values = ppo.value_at(self.values, rows, answer)
-        rollouts = Rollouts(rows, answer, scores, log_old, log_ref, values)
+        rollouts = Rollouts(rows, answer, torch.from_numpy(scores), log_old, log_ref, values)
         kl = float((log_old - log_ref).sum() / answer.sum())
         figures = {
             "reward": float(scores.mean()), "kl": kl, "length": float(answer.sum(1).mean()),
@@ -234,6 +233,7 @@ class Rlhf:
         """Go on from the last checkpoint in `folder` to the end; returns the figures by step."""
         checkpoints = Checkpoints(folder / "checkpoints", keep=2)
         metrics = folder / "metrics.jsonl"
+        folder.mkdir(parents=True, exist_ok=True)
         step, lines = 0, []
         found = checkpoints.load()
         if found is not None:

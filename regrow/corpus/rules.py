@@ -57,7 +57,10 @@ def _mean_word(shape: Shape) -> float:
 
 def _few_frequent(shape: Shape) -> bool:
     """Judged on words with letters, so that columns of sums are spared."""
-    return len(shape.lettered) >= 60 and len(_STOP & {w.lower() for w in shape.lettered}) < 2
+    if len(shape.lettered) < 60:
+        return False
+    found = [word for word in map(str.lower, shape.lettered) if word in _STOP]
+    return len(set(found)) < 2 or len(found) < 0.03 * len(shape.lettered)
 
 
 def _repeated_lines(shape: Shape) -> float:

@@ -119,6 +119,10 @@ ABILITIES: dict[str, Ability] = {
 }
 
 
+#: Metrics that are no shares.
+COUNTS = frozenset({"bits per byte", "true facts", "false facts", "words"})
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One row of the heat map: a metric of an ability over some of its variants.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,6 @@ from regrow.seeds import derive
 
 #: Stages after which a node speaks in its chat template.
 TUNED = ("supervised", "feedme", "rlhf")
-#: Abilities with many cells take only this share of the items of each.
-SHARE = {"chain_of_thought": 0.5}
 #: Items of a cell that choose a base node's format and are never scored.
 SELECTION = 24
 _OUTPUT = 400  # characters of an answer that are kept
@@ -41,7 +39,8 @@ _OUTPUT = 400  # characters of an answer that are kept
 class MeasureSettings:
     """How finely to measure. `chat` None reads from the edge records whether the node is tuned.
 
-    `templates` is 'split' (each item asked in one template) or 'all'. `heldout` is the corpus's
+    `templates` is 'split' (each item asked in one template) or 'all'. `precision` is auto (bf16
+    where the processor is fast at it), bf16 or fp32. `heldout` is the corpus's
     heldout.jsonl, by default the one beside the node.
     """
 
@@ -50,7 +49,8 @@ class MeasureSettings:
     samples: int = 10
     templates: str = "split"
     shots: tuple[int, ...] = (0, 1, 2, 4, 8)
-    batch: int = 128
+    batch: int = 256
+    precision: str = "auto"
     chat: bool | None = None
     heldout: Path | None = None
     seed: int = 0
@@ -72,14 +72,15 @@ def measure(
     """
     from regrow.corpus.tokenizer import Tokenizer
     from regrow.model.folder import load_model
+    from regrow.train.precision import choose as choose_precision
 
     settings = settings or MeasureSettings()
     for name in abilities:
         find(name)
     began = time.perf_counter()
-    node = Subject(
-        node_folder.name, load_model(node_folder), Tokenizer.load(node_folder), settings.batch
-    )
+    precision = choose_precision(settings.precision)
+    model = load_model(node_folder, precision.dtype)
+    node = Subject(node_folder.name, model, Tokenizer.load(node_folder), settings.batch)
     node.model.eval()
     chat = speaks_chat(node_folder) if settings.chat is None else settings.chat
     items = {
@@ -128,6 +129,7 @@ def measure(
             "instruction_format": {"used": instruction.name, "tried": tried} if tried else {},
             "items": settings.items,
             "templates": settings.templates,
+            "precision": precision.reason,
             "interval": "95 %, clustered by item family",
             "curves": curves(outcomes),
             "seconds": {part: round(taken, 2) for part, taken in node.seconds.items()},
@@ -163,12 +165,18 @@ def read_items(items_folder: Path, ability: str) -> list[Item]:
     return [Item.from_row(row) for row in read_jsonl(path)]
 
 
+def share(ability: str, split: Mapping[str, str]) -> float:
+    """The share of a cell's items that is asked: less where an ability has many, costly cells."""
+    if ability == "chain_of_thought":
+        return 0.5 if int(split.get("steps", 1)) <= 4 else 0.2
+    return {"long_range": 0.67, "not_knowing": 0.5, "dialogue_history": 0.33}.get(ability, 1.0)
+
+
 def choose(items: Sequence[Item], ability: str, most: int) -> tuple[list[Item], list[Item]]:
     """The items to score, at most so many a cell, and instructions to choose formats on.
 
     The choice is by the hash of the item's id: the same for every node.
     """
-    most = max(1, round(most * SHARE.get(ability, 1.0)))
     cells: dict[tuple[tuple[str, str], ...], list[Item]] = defaultdict(list)
     for item in items:
         cells[tuple(sorted(item.split.items()))].append(item)
@@ -177,7 +185,8 @@ def choose(items: Sequence[Item], ability: str, most: int) -> tuple[list[Item], 
     for cell in cells.values():
         ranked = sorted(cell, key=lambda item: (derive("items", item.id), item.id))
         spare = min(SELECTION, len(ranked) // 8) if ability == "instructions" else 0
-        kept = min(most, len(ranked) - spare)
+        wanted = max(1, round(most * share(ability, ranked[0].split)))
+        kept = min(wanted, len(ranked) - spare)
         measured += ranked[:kept]
         others += ranked[kept : kept + SELECTION]
     return measured, others

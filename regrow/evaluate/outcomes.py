@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from regrow.evaluate.abilities import LINES, Line, chance, find
+from regrow.evaluate.abilities import COUNTS, LINES, Line, chance, find
 from regrow.evaluate.statistics import clustered_mean
 from regrow.files import read_json, read_jsonl
 
@@ -93,7 +93,8 @@ def score(
 ) -> Score:
     """The score of outcomes of one ability and metric."""
     first = outcomes[0]
-    interval = clustered_mean([o.value for o in outcomes], [o.family for o in outcomes])
+    values, families = [o.value for o in outcomes], [o.family for o in outcomes]
+    interval = clustered_mean(values, families, proportion=first.metric not in COUNTS)
     twins = [o.twin for o in outcomes if o.twin is not None and math.isfinite(o.twin)]
     by_template: dict[str, list[float]] = defaultdict(list)
     for outcome in outcomes:

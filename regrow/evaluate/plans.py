@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from regrow.evaluate import prompts
 from regrow.evaluate.prompts import Template
 from regrow.records import Item, Message
+from regrow.seeds import derive
 
 if TYPE_CHECKING:
     from regrow.corpus.tokenizer import Tokenizer
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 ADMISSION = "I do not know"
 #: What a tuned node is told about how to answer a problem; a base node sees it in the examples.
 MANNER = {"cot": "Work step by step.", "direct": "Give only the answer."}
+#: Solved problems shown before a problem.
+SHOTS = 3
 #: Where a completed function ends.
 CODE_STOPS = ("\ndef ", "\nclass ", "\n#", "\n>>>", "\nassert", "\nprint", "\n\n\n", "```")
 
@@ -182,19 +185,19 @@ def _code_generation(item: Item, asker: Asker) -> Iterator[Request]:
     template = Template("completion", "{q}", "{a}", CODE_STOPS)
     for asked, extra in asker.forms(second=True):
         for temperature, samples in ((0.0, 1), (0.8, asker.samples)):
-            if samples > 1 and extra:
-                continue  # the second form is asked once only
+            if samples > 1 and (extra or derive("sampled", item.id) % 2):
+                continue  # many samples of half the items, in the node's own form
             variant = {**item.split, **extra}
             if asked == "chat":
                 yield asker.talk(
-                    item, [Message("user", item.question.rstrip())], "", 96, variant=variant,
+                    item, [Message("user", item.question.rstrip())], "", 80, variant=variant,
                     temperature=temperature, samples=samples,
                 )  # fmt: skip
             else:
                 # the newline before the body belongs to the body's first token
                 yield asker.plain(
                     item, template, item.question.rstrip(), "",
-                    Decoding(96, CODE_STOPS, temperature, samples), variant=variant,
+                    Decoding(80, CODE_STOPS, temperature, samples), variant=variant,
                 )  # fmt: skip
 
 
@@ -217,10 +220,9 @@ def _chain_of_thought(item: Item, asker: Asker) -> Iterator[Request]:
     final = f"The answer is {item.answers[0]}."
     worked = str(item.check.get("worked", final))
     for style, shots, gold, length in (
-        ("cot", list(item.shots), worked, min(160, 40 + 22 * steps)),
-        ("direct", direct, final, 16),
+        ("cot", item.shots[-SHOTS:], worked, 64 if steps <= 2 else 96 if steps <= 4 else 160),
+        ("direct", direct[-SHOTS:], final, 16),
     ):
-        length = -(-length // 32) * 32 if style == "cot" else length
         for asked, extra in asker.forms(second=style == "cot"):
             variant = {**item.split, "style": style, **extra}
             if asked == "chat":

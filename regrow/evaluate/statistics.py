@@ -85,13 +85,16 @@ def clustered_error(values: Sequence[float], clusters: Sequence[Hashable]) -> tu
 
 
 def clustered_mean(
-    values: Sequence[float], clusters: Sequence[Hashable], level: float = 0.95
+    values: Sequence[float],
+    clusters: Sequence[Hashable],
+    level: float = 0.95,
+    proportion: bool = True,
 ) -> Interval:
     """The mean with a clustered interval, t with clusters - 1 degrees of freedom.
 
-    Values that are all 0 or 1 get Wilson's interval at the effective sample size
-    `mean (1 - mean) / error^2` (never above n) with the t quantile (Korn and
-    Graubard 1998; Dean and Pagano 2015), which stays inside [0, 1] and open at 0 and 1.
+    Values of a `proportion` that are all 0 or 1 get Wilson's interval at the effective sample size
+    `mean (1 - mean) / error^2` (never above n) with the t quantile (Korn and Graubard 1998; Dean
+    and Pagano 2015), which stays inside [0, 1] and open at 0 and 1.
     """
     from scipy.stats import t
 
@@ -101,7 +104,7 @@ def clustered_mean(
     mean = float(np.mean(values))
     error, count = clustered_error(values, clusters)
     quantile = float(t.ppf((1 + level) / 2, max(1, count - 1)))
-    if all(value in (0, 1) for value in values):
+    if proportion and all(value in (0, 1) for value in values):
         if error == 0:  # all alike: no sign of clustering
             return Interval(mean, *wilson(mean * n, n, level), n, count, error)
         low, high = _wilson(mean, mean * (1 - mean) / error**2, quantile)

@@ -14,11 +14,13 @@ them the circuit, within twenty steps.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from regrow.errors import RegrowError
-from regrow.model.decoder import Decoder
+from regrow.model.decoder import Block, Decoder
 
 CONSTANT = 5.0  # channel 0 of every embedding: what a query can hold on to whatever the token
 SHARPNESS = 2.0  # of the previous-token head
@@ -40,14 +42,13 @@ def wire_induction(model: Decoder, seed: int) -> None:
     model.norm.fill_(config.width**-0.5)
     token = _directions(d, config.width, generator)  # how a token is read
     before = _directions(d, config.width, generator)  # where the token before it is written
-    look_back = model.blocks[0].attention
+    look_back, find = (cast(Block, model.blocks[n]).attention for n in (0, 1))
     query, key = _previous(d, config.rope_theta)
     for weight, constant in ((look_back.q.weight, query), (look_back.k.weight, key)):
         weight[:d] *= 0.3
         weight[:d, 0] = constant * SHARPNESS
     look_back.v.weight[:d] = token
     look_back.out.weight[:, :d] = before.t()
-    find = model.blocks[1].attention
     copied = _directions(d, config.width, generator)
     find.q.weight[:d] = token * MATCH
     find.k.weight[:d] = before * MATCH

@@ -26,6 +26,8 @@ from regrow.worlds.programs_parts import STYLES, WORDS, Part, Style
 HELD_OUT_SHARE = 0.12
 FAMILIES = ("numbers", "words", "choice", "table", "pair")
 _PROBES = 40
+#: How many of the changes stand in programs that choose, and in those of two numbers.
+_CHOICES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +206,11 @@ def _combinations(style: Style, variant: str) -> Iterator[Program]:
         for fold in style.table_folds:
             yield _loop("table", style.table, style.number, keep, change, fold, variant)
     for keep in style.number_filters:
-        for one, other in product(style.number_maps, repeat=2):
+        for one, other in product(style.number_maps[:_CHOICES], repeat=2):
             if one != other:
                 yield _choice(style, keep, one, other, variant)
     for combine in style.combines:
-        for change in (None, *style.number_maps):
+        for change in (None, *style.number_maps[:_CHOICES]):
             yield _pair(style, combine, change, variant)
 
 

@@ -102,7 +102,6 @@ _A = Style(
         Part("short", "len({x}) < 4", "shorter than four"),
         Part("with_a", '"a" in {x}', "with an a"),
         Part("with_e", '"e" in {x}', "with an e"),
-        Part("with_o", '"o" in {x}', "with an o"),
         Part("early", '{x} < "m"', "before m"),
         Part("late", '{x} > "m"', "after m"),
     ),
@@ -112,7 +111,6 @@ _A = Style(
         Part("shortened", "{x}[:2]", "shortened", "shorten", "text"),
         Part("repeated", "{x} + {x}", "repeated", "repeat", "text"),
         Part("marked", '{x} + "!"', "marked", "mark", "text"),
-        Part("titled", "{x}.title()", "titled", "title", "text"),
         Part("measured", "len({x})", "measured", "measure", "number"),
     ),
     word_folds=(
@@ -183,7 +181,6 @@ _B = Style(
         Part("narrow", "len({x}) < 4", "of three letters or fewer"),
         Part("in_i", '"i" in {x}', "that have an i"),
         Part("in_r", '"r" in {x}', "that have an r"),
-        Part("in_t", '"t" in {x}', "that have a t"),
         Part("front", '{x} < "k"', "ahead of k"),
         Part("back", '{x} > "k"', "behind k"),
     ),
@@ -193,7 +190,6 @@ _B = Style(
         Part("ended", "{x}[-2:]", "cut to the end", "cut to the end", "text"),
         Part("asked", '{x} + "?"', "asked", "ask", "text"),
         Part("spelled", '"-".join({x})', "spelled", "spell", "text"),
-        Part("headed", "{x}.title()", "headed", "head", "text"),
         Part("sized", "len({x})", "sized", "size", "number"),
     ),
     word_folds=(

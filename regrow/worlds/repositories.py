@@ -24,8 +24,8 @@ from regrow.worlds.programs import (
 )
 from regrow.worlds.programs_parts import WORDS
 
-#: How often a family is drawn; the larger its number of combinations, the more often.
-_SHARES = {"numbers": 0.40, "choice": 0.22, "words": 0.20, "table": 0.13, "pair": 0.05}
+#: How often a family is drawn: by its combinations, and the more the later it is learned.
+_SHARES = {"numbers": 0.30, "words": 0.25, "choice": 0.25, "table": 0.14, "pair": 0.06}
 _LARGEST_OUTPUT = 60  # characters
 _LICENCE = (
     "MIT License\n\nPermission is granted, free of charge, to any person to use, copy, change and\n"

@@ -1,0 +1,122 @@
+"""Files people have, read as conversations and comparisons."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regrow.align.readers import read_comparisons, read_demonstrations, read_prompts
+from regrow.errors import RegrowError
+
+SHARED = Path(os.environ.get("REGROW_SHARED", Path(__file__).parents[1] / ".." / "shared")) / "data"
+
+
+def write(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("row", "turns"),
+    [
+        ({"prompt": "2 + 2?", "completion": "4"}, [("user", "2 + 2?"), ("assistant", "4")]),
+        (
+            {"instruction": "Add.", "input": "2 2", "output": "4"},
+            [("user", "Add.\n\n2 2"), ("assistant", "4")],
+        ),
+        (
+            {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}]},
+            [("user", "Hi"), ("assistant", "Yo")],
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yo"}]},
+            [("user", "Hi"), ("assistant", "Yo")],
+        ),
+        (
+            {"question": "How many?", "answer": "2 + 3 = <<2+3=5>>5\n#### 5"},
+            [("user", "How many?"), ("assistant", "2 + 3 = 5\nThe answer is 5.")],
+        ),
+        (
+            {"turns": [{"speaker": s, "text": t} for s, t in ("Aa", "Ab", "Bc", "Ad")]},
+            [("user", "a\nb"), ("assistant", "c")],
+        ),
+    ],
+)  # fmt: skip
+def test_rows_are_told_by_their_keys(
+    tmp_path: Path, row: dict[str, Any], turns: list[tuple[str, str]]
+) -> None:
+    (found,) = read_demonstrations(write(tmp_path / "data.jsonl", row))
+    assert [(m.role, m.content) for m in found.messages] == turns
+
+
+def test_unknown_and_empty_rows_are_counted(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "data.jsonl", {"prompt": "a", "completion": "b"}, {"x": 1},
+        {"prompt": "a", "completion": " "},
+    )  # fmt: skip
+    skipped: Counter[str] = Counter()
+    assert len(read_demonstrations(path, skipped)) == 1
+    assert skipped == {"unknown shape": 1, "empty or without an answer": 1}
+
+
+def test_a_file_with_nothing_known_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(RegrowError, match="no demonstration in a known shape"):
+        read_demonstrations(write(tmp_path / "data.jsonl", {"x": 1}))
+    with pytest.raises(RegrowError, match="missing"):
+        read_comparisons(tmp_path / "none.jsonl")
+
+
+def test_chosen_and_rejected_transcripts_share_their_prompt(tmp_path: Path) -> None:
+    start = "\n\nHuman: May I?\n\nAssistant:"
+    (one,) = read_comparisons(
+        write(tmp_path / "c.jsonl", {"chosen": f"{start} Yes.", "rejected": f"{start} No."})
+    )
+    assert [(m.role, m.content) for m in one.prompt.messages] == [("user", "May I?")]
+    assert (one.answers, one.ratings) == (("Yes.", "No."), (1.0, 0.0))
+
+
+def test_ranked_trees_give_a_comparison_at_every_ranked_turn(tmp_path: Path) -> None:
+    deeper = {
+        "role": "prompter", "text": "And?", "rank": None,
+        "replies": [{"role": "assistant", "text": t, "rank": r} for r, t in enumerate("xy")],
+    }  # fmt: skip
+    tree = {
+        "role": "prompter", "text": "Why?", "rank": None,
+        "replies": [
+            {"role": "assistant", "text": "good", "rank": 0, "replies": [deeper]},
+            {"role": "assistant", "text": "bad", "rank": 1},
+        ],
+    }  # fmt: skip
+    top, below = read_comparisons(write(tmp_path / "t.jsonl", {"tree": tree}))
+    assert top.answers == ("good", "bad") and top.ratings[0] > top.ratings[1]
+    assert [m.content for m in below.prompt.messages] == ["Why?", "good", "And?"]
+
+
+def test_prompts_come_from_prompts_and_from_demonstrations(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", {"prompt": "Hi"}, {"instruction": "Add.", "output": "4"})
+    assert [p.messages[-1].content for p in read_prompts(path)] == ["Hi", "Add."]
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("gsm8k/data", 7473), ("natural_instructions/instances", 8674), ("chitchat/data", 2295)],
+)
+def test_real_sets_are_read_whole(name: str, count: int) -> None:
+    path = SHARED / f"{name}.jsonl.gz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there; set REGROW_SHARED to read real data")
+    assert len(read_demonstrations(path)) == count
+
+
+def test_real_comparisons_are_read() -> None:
+    path = SHARED / "hh_rlhf_harmless" / "data.jsonl.gz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there; set REGROW_SHARED to read real data")
+    found = read_comparisons(path)
+    assert len(found) > 1600
+    assert all(one.prompt.messages[-1].role == "user" for one in found)

@@ -1,0 +1,90 @@
+"""Rows of conversations: what counts in the loss, what is packed, and that rows repeat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regrow.align.rows import ConversationRows, MixedRows, held_out, stack
+from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
+from regrow.errors import RegrowError
+from regrow.records import Conversation, Message
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    folder: Path = tmp_path_factory.mktemp("tokenizer")
+    return train_tokenizer(["Who is the baker? Ana is the baker."] * 20, 300, folder)
+
+
+def talk(question: str, answer: str, key: str = "") -> Conversation:
+    return Conversation((Message("user", question), Message("assistant", answer)), key=key)
+
+
+def test_only_the_answer_and_its_end_count(tokenizer: Tokenizer) -> None:
+    supply = ConversationRows([talk("Who is the baker?", "Ana.")], tokenizer, 48, seed=0)
+    ids, weights = supply.row(0)
+    counted = [int(id_) for id_, weight in zip(ids[1:], weights) if weight]
+    assert counted == [*tokenizer.encode("Ana."), tokenizer.end]
+
+
+def test_every_conversation_stands_whole_in_each_epoch(tokenizer: Tokenizer) -> None:
+    talks = [talk(f"Who is {n}?", f"The baker {n}.") for n in range(20)]
+    supply = ConversationRows(talks, tokenizer, 64, seed=3)
+    rows = len(supply._pack(0))
+    text = "".join(tokenizer.decode(supply.row(i)[0]) for i in range(rows))
+    for n in range(20):
+        assert text.count(f"Who is {n}?The baker {n}.") == 1
+
+
+def test_rows_are_the_same_whatever_was_asked_before(tokenizer: Tokenizer) -> None:
+    talks = [talk(f"Who is {n}?", f"The baker {n}.") for n in range(20)]
+    one = ConversationRows(talks, tokenizer, 64, seed=3)
+    far = one.row(40)
+    fresh = ConversationRows(talks, tokenizer, 64, seed=3)
+    for i in range(41):
+        near = fresh.row(i)
+    assert np.array_equal(far[0], near[0])
+    assert np.array_equal(far[1], near[1])
+
+
+def test_conversations_without_an_answer_are_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(RegrowError, match="no demonstration"):
+        ConversationRows([Conversation((Message("user", "Who?"),))], tokenizer, 32, seed=0)
+
+
+class Constant:
+    def __init__(self, value: int) -> None:
+        self.value = value
+        self.asked: list[int] = []
+
+    def row(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        self.asked.append(i)
+        return np.full(3, self.value), np.ones(2, dtype=np.float32)
+
+
+def test_shares_are_exact_and_each_supply_is_read_in_order() -> None:
+    supplies = [Constant(0), Constant(1)]
+    mixed = MixedRows(supplies, [0.75, 0.25], total=100, seed=1)
+    inputs, _, _ = stack(mixed, 0, 100)
+    assert inputs[:, 0].sum() == 25
+    assert supplies[0].asked == list(range(75))
+    assert supplies[1].asked == list(range(25))
+
+
+def test_before_the_start_only_the_first_supply_is_read() -> None:
+    supplies = [Constant(0), Constant(1)]
+    mixed = MixedRows(supplies, [0.5, 0.5], total=40, seed=1, start=20)
+    inputs, _, _ = stack(mixed, 0, 40)
+    assert inputs[:20, 0].sum() == 0
+    assert inputs[20:, 0].sum() == 10
+
+
+def test_split_by_key_keeps_one_key_on_one_side() -> None:
+    talks = [talk("a", "b", key=f"key {n % 30}") for n in range(300)]
+    kept, aside = held_out(talks, 0.3, seed=0)
+    assert {c.key for c in kept}.isdisjoint({c.key for c in aside})
+    assert len(kept) + len(aside) == 300
+    assert aside
