@@ -27,7 +27,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise RegrowError(f"cannot write {path}: {error.strerror}; free space and run again") from error
+        why = error.strerror
+        raise RegrowError(f"cannot write {path}: {why}; free space and run again") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -55,15 +56,10 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a JSON-lines file; a broken line is named with its number."""
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(
-                gzip.open(path, "rt", encoding="utf-8")
-                if path.suffix == ".gz"
-                else open(path, encoding="utf-8")
-            )
-        except FileNotFoundError as error:
-            raise RegrowError(f"{path} is missing") from error
+    if not path.is_file():
+        raise RegrowError(f"{path} is missing")
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:

@@ -44,10 +44,12 @@ class Conversation:
     check: Mapping[str, Any] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
+        """Plain values, for a JSON line."""
         return asdict(self)
 
     @staticmethod
     def from_row(row: Mapping[str, Any]) -> Conversation:
+        """What `to_row` gave."""
         messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
         return Conversation(
             messages, row.get("family", ""), row.get("kind", ""), row.get("key", ""),
@@ -76,10 +78,12 @@ class Item:
     check: Mapping[str, Any] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
+        """Plain values, for a JSON line."""
         return asdict(self)
 
     @staticmethod
     def from_row(row: Mapping[str, Any]) -> Item:
+        """What `to_row` gave."""
         return Item(
             id=row["id"], ability=row["ability"], family=row["family"], key=row["key"],
             question=row["question"], answers=tuple(row["answers"]), split=row.get("split", {}),

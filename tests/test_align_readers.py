@@ -30,7 +30,12 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
             [("user", "Add.\n\n2 2"), ("assistant", "4")],
         ),
         (
-            {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}]},
+            {
+                "messages": [
+                    {"role": "user", "content": "Hi"},
+                    {"role": "assistant", "content": "Yo"},
+                ]
+            },
             [("user", "Hi"), ("assistant", "Yo")],
         ),
         (

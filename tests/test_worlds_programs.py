@@ -73,7 +73,7 @@ def test_three_docstrings_say_what_a_program_does() -> None:
         ("a", "even_doubled_else_halved", [8], 16),
         ("a", "stock_names_large", [{"jar": 12, "cup": 30, "hat": 2}], ["cup", "jar"]),
         ("a", "pair_larger_squared", [3, 8], 64),
-        ("b", "even_twice_total", [[1, 2, 4]], 12),
+        ("b", "even_twinned_total", [[1, 2, 4]], 12),
         ("b", "narrow_spelled_line", [["cat", "bread"]], "c-a-t"),
     ],
 )

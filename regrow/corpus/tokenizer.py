@@ -31,9 +31,9 @@ SPECIALS = (
 )
 ROLES = ("system", "user", "assistant")
 
-#: Words with their leading space, single digits, punctuation runs, newline runs before text (one
+#: Words and single digits with their leading space, punctuation runs, newline runs before text (one
 #: token for a blank line), and indentation joined to its newline (Python).
-PATTERN = r"'(?:s|t|re|ve|m|ll|d)\b| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\n+(?=\S)|\s+(?!\S)|\s+"
+PATTERN = r"'(?:s|t|re|ve|m|ll|d)\b| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\n+(?=\S)|\s+(?!\S)|\s+"
 
 #: Text that spells a special token is broken by one space before it is encoded, here and in
 #: `Tokenizer.chat`, so that transformers and vLLM give the same ids and users cannot forge turns.

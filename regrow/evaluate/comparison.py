@@ -118,7 +118,12 @@ def _read_node(folder: Path, recipe: Mapping[str, Any]) -> NodeReport:
         path = folder / name
         return read_json(path) if path.exists() else otherwise
 
-    metrics = folder / "metrics.jsonl"
+    metrics = [
+        row
+        for part in ("supervised", "dialogue", ".")
+        if (path := folder / part / "metrics.jsonl").exists()
+        for row in read_jsonl(path)
+    ]
     return NodeReport(
         folder.name,
         edge.get("stage", declared.get("stage", "")),
@@ -131,7 +136,7 @@ def _read_node(folder: Path, recipe: Mapping[str, Any]) -> NodeReport:
         edge,
         read_scores(folder),
         read_outcomes(folder),
-        list(read_jsonl(metrics)) if metrics.exists() else [],
+        metrics,
         beside("samples.json", []),
         beside("measuring.json", {}),
     )

@@ -139,6 +139,10 @@ def training(run: Run) -> str:
             if key == "loss":  # the first steps would flatten all the rest
                 ordered = sorted(y for one in series for _, y in one.points)
                 high = ordered[int(0.97 * (len(ordered) - 1))]
+                series = [
+                    Series(one.name, [point for point in one.points if point[1] <= high])
+                    for one in series
+                ]
             panels.append(
                 charts.line_chart(
                     series, paint, title=title, x_title="tokens", y_range=(low, high),
@@ -151,14 +155,23 @@ def training(run: Run) -> str:
 def smooth(
     metrics: Sequence[Mapping[str, Any]], key: str, most: int = 120
 ) -> list[tuple[float, float]]:
-    """(tokens, mean of the metric) over at most `most` equal pieces of a training."""
-    rows = [
-        (float(row.get("tokens", row.get("step", 0))), float(row[key]))
-        for row in metrics
-        if row.get(key) is not None
-    ]
-    size = max(1, -(-len(rows) // most))
-    pieces = [rows[i : i + size] for i in range(0, len(rows), size)]
+    """(tokens, mean of the metric) over at most `most` equal pieces of a training.
+
+    Tokens are those so far. Rows of PPO, and parts of a training that follow one another, count
+    their own: wherever the count does not grow, it goes on from the row before.
+    """
+    points: list[tuple[float, float]] = []
+    begun = last = 0.0
+    own = any("policy_loss" in row or "reward" in row for row in metrics)
+    for row in metrics:
+        if row.get(key) is None:
+            continue
+        tokens = float(row.get("tokens", row.get("step", 0)))
+        begun = last if own or begun + tokens <= last else begun
+        last = begun + tokens
+        points.append((last, float(row[key])))
+    size = max(1, -(-len(points) // most))
+    pieces = [points[i : i + size] for i in range(0, len(points), size)]
     return [(piece[-1][0], sum(y for _, y in piece) / len(piece)) for piece in pieces]
 
 

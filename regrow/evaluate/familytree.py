@@ -82,7 +82,7 @@ def seedling(node: NodeReport) -> list[Leaf]:
         if line.best < 0 and line.unit == "share":
             continue
         above = (score.score - score.chance) * line.best / (8.0 if line.unit == "bits" else 1.0)
-        sure = score.low > score.chance if line.best > 0 else score.high < score.chance
+        sure = score.low > score.chance + 1e-9 if line.best > 0 else score.high < score.chance
         tip = (
             f"{line.title}\n{node.name}: {percent(score.score, line)}{unit(line)} "
             f"[{percent(score.low, line)}, {percent(score.high, line)}]\n"
@@ -217,12 +217,14 @@ def edge_words(node: NodeReport) -> str:
 
 def strip(node: NodeReport, found: Sequence[Leaf], level: int = 0) -> str:
     """One branch as a row of its own, for narrow screens and for control arms."""
-    width, half = 300, _FULL + 6
+    width = 300
+    over = max([6.0, *(one.size * _FULL for one in found)]) + 3
+    under = max([6.0, *(-one.size * _FULL for one in found)]) + 3
     gains, losses = summary(found, True, 3), summary(found, False, 3)
     origin = escape(node.parent) if node.parent else "documents"
     drawn = (
-        f'<svg viewBox="0 0 {width} {2 * half}" aria-hidden="true">'
-        f'<path class="branch" d="M0 {half}H{width}"/>{branch(found, 4, half, width - 8)}</svg>'
+        f'<svg viewBox="0 {number(-over)} {width} {number(over + under)}" aria-hidden="true">'
+        f'<path class="branch" d="M0 0H{width}"/>{branch(found, 4, 0, width - 8)}</svg>'
     )
     words = "".join(
         f'<span class="{css}">{arrow} {escape(said)}</span>'

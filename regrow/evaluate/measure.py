@@ -118,7 +118,7 @@ def measure(
     found = scores(node.name, outcomes, settings.seed)
     rows = samples.answered(requests, answers, outcomes)
     if documents:
-        rows.insert(0, go_on(node, documents[0]["text"]))
+        rows.insert(0, go_on(node, documents))
     node.spent("all", began)
     how = "tuned" if chat else "plain"
     write_json(

@@ -56,9 +56,10 @@ def language_modelling(node: Subject, documents: Sequence[dict[str, Any]]) -> li
     return outcomes
 
 
-def go_on(node: Subject, text: str) -> dict[str, Any]:
-    """A held-out document that the node goes on with."""
-    opening = " ".join(text.split()[:12])
+def go_on(node: Subject, documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The opening of a held-out document, prose where there is any, that the node goes on with."""
+    prose = [row for row in documents if row.get("format") == "prose"]
+    opening = " ".join((prose or list(documents))[-1]["text"].split()[:12])
     prompt = [node.tokenizer.eos, *node.tokenizer.encode(opening)]
     answer = draw(node, [prompt], Decoding(60, ()))[0][0]
     return {

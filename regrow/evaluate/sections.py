@@ -55,6 +55,8 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
 
 
+#: The smallest change, in shares, that the headline tells.
+LEAST = 0.05
 _DID = {"supervised": "Instruction tuning", "feedme": "FeedME", "rlhf": "RLHF"}
 
 
@@ -67,7 +69,7 @@ def findings(run: Run, changes: Sequence[Change]) -> str:
         if not (node.parent and run.node(node.parent)):
             said = _from_nothing(node)
         else:
-            own = [c for c in changes if c.child == node.name and c.significant and c.gain]
+            own = [c for c in changes if c.child == node.name and _worth_telling(c)]
             gains = sorted((c for c in own if c.gain > 0), key=_weight)[:2]
             losses = sorted((c for c in own if c.gain < 0), key=_weight)[:1]
             said = "gave " + " and ".join(map(_told, gains)) + "." if gains else ""
@@ -77,7 +79,17 @@ def findings(run: Run, changes: Sequence[Change]) -> str:
                 f"<li><b>{escape(_did(node))}</b> <span>{escape(node.parent or 'documents')} → "
                 f"{escape(node.name)}</span> <p>{said}</p></li>"
             )
-    return f'<ul class="findings">{"".join(cards)}</ul>' if cards else ""
+    if not cards:
+        return (
+            "<p>No stage of this run moved an ability for sure by more than "
+            f"{LEAST * 100:.0f} points: the models are too small, or saw too little.</p>"
+        )
+    return f'<ul class="findings">{"".join(cards)}</ul>'
+
+
+def _worth_telling(change: Change) -> bool:
+    """A sure change that is large enough for the headline."""
+    return change.significant and _weight(change) <= -LEAST
 
 
 def _did(node: NodeReport) -> str:
@@ -88,7 +100,11 @@ def _did(node: NodeReport) -> str:
 
 def _from_nothing(node: NodeReport) -> str:
     best = sorted(
-        (one for one in familytree.seedling(node) if one.sure and one.line.unit == "share"),
+        (
+            one
+            for one in familytree.seedling(node)
+            if one.sure and one.size >= LEAST and one.line.unit == "share"
+        ),
         key=lambda one: -one.size,
     )[:2]
     told = [
@@ -96,7 +112,7 @@ def _from_nothing(node: NodeReport) -> str:
         f"<b>{percent(node.lines[one.line.name].score, one.line)} %</b>"
         for one in best
     ]
-    return f"gave {' and '.join(told)}, where guessing gives next to nothing." if told else ""
+    return f"gave {' and '.join(told)}, from nothing." if told else ""
 
 
 def _lower(title: str) -> str:

@@ -283,7 +283,7 @@ def _describe_b(
     kept = f"all {things}" if not keep else f"{keep.noun} {things}"
     if keep and family == "words":
         kept = f"{things} {keep.noun}"
-    changed = f" {change.noun}" if change else ""
+    changed = f", {change.noun}" if change else ""
     return [
         f"The {fold.noun} for {kept}{changed}.",
         f"Pick {kept}{f', {change.verb} each,' if change else ''} and {fold.verb}.",

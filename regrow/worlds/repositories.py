@@ -25,7 +25,7 @@ from regrow.worlds.programs import (
 from regrow.worlds.programs_parts import WORDS
 
 #: How often a family is drawn: by its combinations, and the more the later it is learned.
-_SHARES = {"numbers": 0.30, "words": 0.25, "choice": 0.25, "table": 0.14, "pair": 0.06}
+_SHARES = {"numbers": 0.30, "words": 0.25, "choice": 0.24, "table": 0.14, "pair": 0.07}
 _LARGEST_OUTPUT = 60  # characters
 _LICENCE = (
     "MIT License\n\nPermission is granted, free of charge, to any person to use, copy, change and\n"
