@@ -10,7 +10,14 @@ from tree_kit import Garden
 
 from regrow.errors import RegrowError
 from regrow.tree.edge import Edge, read_edge, write_edge
-from regrow.tree.fingerprint import Digests, Inputs, flatten, inputs_of, node_inputs
+from regrow.tree.fingerprint import (
+    Digests,
+    Inputs,
+    flatten,
+    inputs_of,
+    measure_inputs,
+    node_inputs,
+)
 from regrow.tree.load import load_recipe
 
 
@@ -57,6 +64,18 @@ def test_what_matters_to_a_node_is_a_change(
 )
 def test_what_does_not_concern_a_node_is_none(garden: Garden, override: str) -> None:
     assert _node(override).changes_from(_node().values) == []
+
+
+def test_other_benchmarks_ask_for_another_measurement(garden: Garden) -> None:
+    given = ["data.folder=real", "data.benchmarks=[quiz.jsonl]"]
+    (garden.folder / "real").mkdir()
+    (garden.folder / "real" / "quiz.jsonl").write_text("one")
+    plain = measure_inputs(load_recipe("sapling.yaml"), "n0", Digests())
+    before = measure_inputs(load_recipe("sapling.yaml", given), "n0", Digests())
+    (garden.folder / "real" / "quiz.jsonl").write_text("another")
+    after = measure_inputs(load_recipe("sapling.yaml", given), "n0", Digests())
+    assert len({plain.fingerprint, before.fingerprint, after.fingerprint}) == 3
+    assert "benchmarks" not in plain.values
 
 
 def test_a_parent_grown_anew_is_a_change(garden: Garden) -> None:

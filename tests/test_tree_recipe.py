@@ -8,6 +8,7 @@ import pytest
 from tree_kit import Garden
 
 from regrow.errors import RegrowError
+from regrow.tree.fingerprint import Digests, real_data
 from regrow.tree.load import load_recipe
 
 
@@ -153,4 +154,37 @@ def test_an_arm_has_the_parent_and_the_tokens_of_what_it_is_compared_with(
 def test_the_documents_recipe_wants_documents(tmp_path: Path) -> None:
     with pytest.raises(RegrowError, match="name them with --documents PATH"):
         load_recipe("documents")
-    assert load_recipe("documents", documents=[str(tmp_path)]).mixture("code")["documents"] == 0.5
+    assert load_recipe("documents", documents=[str(tmp_path)]).mixture("code")["documents"] == 0.3
+
+
+def test_the_documents_recipe_reads_real_data_only_where_their_folder_is_given(
+    tmp_path: Path,
+) -> None:
+    given = [str(tmp_path)]
+    without = load_recipe("documents", documents=given)
+    assert without.data is not None and without.data.folder is None
+    assert without.data.files("benchmarks") == ()
+    assert real_data(without, Digests()) is None
+    recipe = load_recipe("documents", ["data.folder=" + str(tmp_path)], given)
+    assert recipe.data is not None
+    assert tmp_path / "mmlu" / "data.jsonl.gz" in recipe.data.files("benchmarks")
+
+
+def test_real_data_that_are_missing_are_named(tmp_path: Path) -> None:
+    gone = load_recipe("documents", ["data.folder=nowhere"], [str(tmp_path)])
+    with pytest.raises(RegrowError, match=r"nowhere is not there; correct data\.folder=PATH"):
+        real_data(gone, Digests())
+    empty = load_recipe("documents", ["data.folder=" + str(tmp_path)], [str(tmp_path)])
+    with pytest.raises(RegrowError, match=r"not there; correct data\.instructions in the recipe"):
+        real_data(empty, Digests())
+
+
+def test_the_documents_recipe_keeps_the_tokens_of_arms_and_nodes_alike(tmp_path: Path) -> None:
+    nodes = load_recipe("documents", documents=[str(tmp_path)]).nodes
+    for arm, node in (
+        ("babbage-text", "code-cushman-001"),
+        ("davinci-code", "davinci-text"),
+        ("text-davinci-002-no-code", "text-davinci-002"),
+        ("text-davinci-003-no-mix", "text-davinci-003"),
+    ):
+        assert nodes[arm].tokens == nodes[node].tokens

@@ -102,7 +102,7 @@ def _usable(turns: Sequence[Message], last: str) -> bool:
     return bool(turns) and turns[-1].role == last and all(turn.content for turn in turns)
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[Row]:
     """Rows of a JSON-lines file; natural-instructions instances get their task's definition."""
     if not path.is_file():
         raise RegrowError(f"{path} is missing; check the paths under `data` in the recipe")
@@ -122,7 +122,7 @@ def read_demonstrations(path: Path, skipped: Counter[str] | None = None) -> list
     """All demonstrations and dialogues of a file; what is left out is counted by reason."""
     skipped = skipped if skipped is not None else Counter()
     found = []
-    for number, row in enumerate(_rows(path)):
+    for number, row in enumerate(read_rows(path)):
         shape = next((read for keys, read in _DEMONSTRATIONS if keys <= row.keys()), None)
         if shape is None:
             skipped["unknown shape"] += 1
@@ -141,7 +141,7 @@ def read_demonstrations(path: Path, skipped: Counter[str] | None = None) -> list
 def read_prompts(path: Path) -> list[Conversation]:
     """Prompts without answers: rows with `prompt`, or demonstrations with the answer cut off."""
     found = []
-    for number, row in enumerate(_rows(path)):
+    for number, row in enumerate(read_rows(path)):
         if isinstance(row.get("prompt"), str):
             turns: list[Message] = _turns(("user", row["prompt"]))
         else:
@@ -156,7 +156,7 @@ def read_prompts(path: Path) -> list[Conversation]:
 def read_comparisons(path: Path) -> list[Comparison]:
     """Comparisons: chosen and rejected transcripts, ranked reply trees, or pairs with a label."""
     found: list[Comparison] = []
-    for number, row in enumerate(_rows(path)):
+    for number, row in enumerate(read_rows(path)):
         key = f"{path.parent.name}|{number}"
         if {"chosen", "rejected"} <= row.keys():
             found += _chosen_rejected(row, key)

@@ -33,7 +33,7 @@ from regrow.train.checkpoint import Checkpoints
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import Precision, choose
 
-#: Judges an answer without noise; only watched, never trained on.
+#: Judges an answer to a prompt that has a `check`, without noise; watched, never trained on.
 Gold = Callable[[Conversation, str], float]
 
 
@@ -133,7 +133,8 @@ class Rlhf:
             "ended": float(ended.mean()), "tokens": float(answer.sum()),
         }  # fmt: skip
         if self.gold is not None:
-            figures["gold"] = float(np.mean([self.gold(p, a.text) for p, _, a in flat]))
+            judged = [self.gold(p, a.text) for p, _, a in flat if p.check]
+            figures |= {"gold": float(np.mean(judged))} if judged else {}
         return rollouts, [p.family for p, _, _ in flat], figures
 
     def update(self, rollouts: Rollouts, families: Sequence[str], step: int) -> dict[str, float]:

@@ -115,6 +115,15 @@ ABILITIES: dict[str, Ability] = {
             _LOGP,
             (("turns",), ("reference",)),
         ),
+        Ability(
+            "benchmarks",
+            "Benchmarks",
+            "zero-shot question, plain text; the choice likeliest per token",
+            _SAME,
+            {"accuracy": None},
+            _LOGP,
+            (("benchmark",),),
+        ),
     )
 }
 
@@ -315,6 +324,7 @@ LINES: tuple[Line, ...] = (
         short="over-admits",
     ),
     Line("history", "Dialogue history", "dialogue_history", "accuracy", short="history"),
+    Line("benchmarks", "Published benchmarks", "benchmarks", "accuracy"),
 )
 
 
@@ -325,6 +335,8 @@ def line(name: str) -> Line:
 
 def chance(ability: str, metric: str, variant: Mapping[str, str]) -> float | None:
     """What blind guessing scores: one of two labels, one of the values of a relation, else 0."""
+    if ability == "benchmarks":
+        return 1 / int(variant["choices"])
     if ability == "in_context" and variant.get("kind") == "label":
         return 0.5
     return find(ability).metrics.get(metric)

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +49,7 @@ def answer(
     total = len(requests)
     began = time.perf_counter()
     _score_gold(node, requests, answers, twins)
+    _score_choices(node, requests, answers, twins)
     node.spent("scoring", began)
     groups: dict[Decoding, list[int]] = defaultdict(list)
     for index, request in enumerate(requests):
@@ -81,7 +83,7 @@ def _score_gold(
         request = requests[index]
         room = node.context - len(request.prompt)
         pairs.append((request.prompt, [*request.gold, *request.ending][:room]))
-    results = score(node.model, pairs, batch=node.batch)
+    results = score(node.model, pairs, batch=max(1, node.batch // 2))
     for index, (_, continuation), result in zip(scored, pairs, results, strict=True):
         request = requests[index]
         logprobs = np.asarray(result.logprobs)[: len(request.gold)]
@@ -90,6 +92,28 @@ def _score_gold(
         fits = len(request.gold) < request.decoding.max_tokens
         if complete and fits and result.greedy and not request.decoding.temperature:
             answers[index] = [node.tokenizer.decode(request.gold)]
+
+
+def _score_choices(
+    node: Subject,
+    requests: Sequence[Request],
+    answers: list[list[str]],
+    twins: list[float | None],
+) -> None:
+    """Answer requests that have choices by the one that is likeliest per token.
+
+    The log-probability is divided by the length in tokens (Brown et al. 2020, sec. 2.4).
+    """
+    from regrow.generate.sampler import score
+
+    asked = [index for index, request in enumerate(requests) if request.choices]
+    pairs = [(requests[i].prompt, choice) for i in asked for choice in requests[i].choices]
+    scored = iter(score(node.model, pairs))
+    for index in asked:
+        request, check = requests[index], requests[index].item.check
+        means = [float(np.mean(found.logprobs)) for found in islice(scored, len(request.choices))]
+        answers[index] = [check["choices"][int(np.argmax(means))]]
+        twins[index] = means[check["gold"]]
 
 
 def draw(node: Subject, asked: Sequence[list[int]], decoding: Decoding) -> list[list[str]]:

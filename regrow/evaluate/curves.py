@@ -262,6 +262,15 @@ def reproduce(run: Run) -> str:
         ("versions", ", ".join(f"{key} {value}" for key, value in versions.items())),
     ]  # fmt: skip
     listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts if v.strip())
+    commands = "\n".join(
+        f"{escape(command):<28} # {what}"
+        for command, what in (
+            ("make grow", "the default recipe, from documents to this page"),
+            (f"regrow run {name}", "this recipe"),
+            ("regrow chat chatgpt", "talk to a node"),
+            ("regrow tree", "what is grown, from what"),
+        )
+    )
     longest = max((float(e.get("seconds") or 0) for e in edges), default=1) or 1
     rows = "".join(
         f"<tr><th scope='row'>{escape(node.name)}</th><td>{escape(node.stage)}</td>"
@@ -272,10 +281,7 @@ def reproduce(run: Run) -> str:
         for node in run.nodes
     )
     return (
-        "<pre class='prompt'>make grow                      # the default recipe, to this page\n"
-        f"regrow run {escape(name)}               # this recipe\n"
-        f"regrow chat chatgpt            # talk to a node\n"
-        f"regrow tree                    # what is grown, from what</pre><dl>{listed}</dl>"
+        f"<pre class='prompt'>{commands}</pre><dl>{listed}</dl>"
         "<h3>Nodes</h3><div class='scroll'><table class='funnel-table'><thead><tr><th>node</th>"
         "<th>stage</th><th>tokens</th><th></th><th>time</th><th>fingerprint</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"

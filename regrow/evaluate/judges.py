@@ -109,6 +109,10 @@ def _admitted(request: Request, texts: Sequence[str]) -> Verdicts:
     return admitted | ({"right": float(says(request.item, texts[0]))} if known else {})
 
 
+def _chosen(request: Request, texts: Sequence[str]) -> Verdicts:
+    return {"accuracy": float(texts[0] == request.item.answers[0])}
+
+
 JUDGES: Mapping[str, Callable[[Request, Sequence[str]], Verdicts]] = {
     "knowledge": _stated,
     "in_context": _exact,
@@ -121,6 +125,7 @@ JUDGES: Mapping[str, Callable[[Request, Sequence[str]], Verdicts]] = {
     "refusal": _refused,
     "not_knowing": _admitted,
     "dialogue_history": _stated,
+    "benchmarks": _chosen,
 }
 
 

@@ -18,6 +18,7 @@ from regrow.errors import RegrowError
 from regrow.evaluate import prompts, samples
 from regrow.evaluate.abilities import find
 from regrow.evaluate.answering import Subject, answer
+from regrow.evaluate.benchmarks import read_benchmarks
 from regrow.evaluate.doubt import curves
 from regrow.evaluate.judges import JUDGES, judge_programs, same
 from regrow.evaluate.outcomes import Outcome, Score, scores
@@ -41,7 +42,8 @@ class MeasureSettings:
 
     `templates` is 'split' (each item asked in one template) or 'all'. `precision` is auto (bf16
     where the processor is fast at it), bf16 or fp32. `heldout` is the corpus's
-    heldout.jsonl, by default the one beside the node.
+    heldout.jsonl, by default the one beside the node. `benchmarks` are the files of the ability of
+    that name.
     """
 
     items: int = 150
@@ -49,10 +51,11 @@ class MeasureSettings:
     samples: int = 10
     templates: str = "split"
     shots: tuple[int, ...] = (0, 1, 2, 4, 8)
-    batch: int = 256
+    batch: int = 128
     precision: str = "auto"
     chat: bool | None = None
     heldout: Path | None = None
+    benchmarks: tuple[Path, ...] = ()
     seed: int = 0
 
 
@@ -84,8 +87,12 @@ def measure(
     node.model.eval()
     chat = speaks_chat(node_folder) if settings.chat is None else settings.chat
     items = {
-        name: read_items(items_folder, name) for name in abilities if name != "language_modelling"
+        name: read_items(items_folder, name)
+        for name in abilities
+        if name not in ("language_modelling", "benchmarks")
     }
+    if "benchmarks" in abilities:
+        items["benchmarks"] = read_benchmarks(settings.benchmarks)
     chosen = {name: choose(rows, name, settings.items) for name, rows in items.items()}
     instruction = prompts.INSTRUCTION[0]
     tried: dict[str, float] = {}
@@ -193,21 +200,26 @@ def choose(items: Sequence[Item], ability: str, most: int) -> tuple[list[Item], 
 
 
 def _best_format(node: Subject, items: Sequence[Item]) -> tuple[prompts.Template, dict[str, float]]:
-    """The plain instruction format with the most right answers on items that are never scored."""
+    """The plain instruction format with the most right answers on items that are never scored.
+
+    Between equals the one decides that finds the right answers likelier.
+    """
     requests, owners = [], []
     for template in prompts.INSTRUCTION:
         asker = Asker(node.tokenizer, node.context, chat=False, instruction=template)
         for item in items:
             requests += list(PLANS["instructions"](item, asker))
             owners.append(template)
-    answers, _ = answer(node, requests, silent)
+    answers, twins = answer(node, requests, silent)
     right: Counter[str] = Counter()
-    for template, request, texts in zip(owners, requests, answers, strict=True):
+    likely: dict[str, float] = defaultdict(float)
+    for template, request, texts, twin in zip(owners, requests, answers, twins, strict=True):
         right[template.name] += same(request.item, texts[0])
+        likely[template.name] += twin or 0.0
     tried = {
         template.name: right[template.name] / max(1, len(items)) for template in prompts.INSTRUCTION
     }
-    best = max(prompts.INSTRUCTION, key=lambda template: tried[template.name])
+    best = max(prompts.INSTRUCTION, key=lambda t: (tried[t.name], likely[t.name]))
     return best, tried
 
 

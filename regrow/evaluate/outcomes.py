@@ -104,9 +104,13 @@ def score(
     if len(means) > 1:
         centre = sum(means.values()) / len(means)
         spread = math.sqrt(sum((m - centre) ** 2 for m in means.values()) / (len(means) - 1))
+    levels = [chance(o.ability, o.metric, o.variant) for o in outcomes]
+    guessed = levels[0]
+    if len(set(levels)) > 1:  # items with more choices and with fewer
+        guessed = sum(level or 0.0 for level in levels) / len(levels)
     return Score(
         node, first.ability, dict(variant), interval.n, interval.mean, interval.low, interval.high,
-        chance(first.ability, first.metric, first.variant), seed, first.metric, interval.clusters,
+        guessed, seed, first.metric, interval.clusters,
         first.asked, sum(twins) / len(twins) if twins else None, means, spread,
         line.name if line else "",
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from regrow.evaluate import prompts
@@ -19,7 +19,7 @@ ADMISSION = "I do not know"
 #: What a tuned node is told about how to answer a problem; a base node sees it in the examples.
 MANNER = {"cot": "Work step by step.", "direct": "Give only the answer."}
 #: Solved problems shown before a problem.
-SHOTS = 3
+SHOTS = 2
 #: Where a completed function ends.
 CODE_STOPS = ("\ndef ", "\nclass ", "\n#", "\n>>>", "\nassert", "\nprint", "\n\n\n", "```")
 
@@ -40,7 +40,8 @@ class Request:
 
     `gold` are the ids of the right answer, `ending` those that would close it; where greedy
     decoding runs through both, the answer is known without drawing it. An empty `ending` says
-    that `gold` is no whole answer.
+    that `gold` is no whole answer. Where there are `choices`, the likeliest of them is the answer
+    and nothing is drawn.
     """
 
     item: Item
@@ -51,6 +52,7 @@ class Request:
     decoding: Decoding
     gold: list[int] = field(default_factory=list)
     ending: list[int] = field(default_factory=list)
+    choices: list[list[int]] = field(default_factory=list)
 
 
 class Asker:
@@ -66,7 +68,6 @@ class Asker:
         shots: Sequence[int] = (0, 1, 2, 4, 8),
         samples: int = 10,
         instruction: Template = prompts.INSTRUCTION[0],
-        vary: bool = True,
     ) -> None:
         self.tokenizer = tokenizer
         self.context = context
@@ -75,13 +76,13 @@ class Asker:
         self.shots = tuple(shots)
         self.samples = samples
         self.instruction = instruction
-        self.vary = vary  # also ask in the second form (tuned nodes, plain text)
 
-    def forms(self, second: bool) -> list[tuple[str, dict[str, str]]]:
-        """In which forms to ask: the node's own and, on request, a tuned node's plain one."""
+    def forms(self, item: Item, second: bool = True) -> list[tuple[str, dict[str, str]]]:
+        """In which forms to ask: the node's own; of a tuned node half the items in plain text too."""
         if not self.chat:
             return [("plain", {})]
-        return [("chat", {}), *([("plain", {"asked": "plain"})] if second and self.vary else [])]
+        again = second and half("form", item)
+        return [("chat", {}), *([("plain", {"asked": "plain"})] if again else [])]
 
     def plain(
         self,
@@ -139,12 +140,17 @@ class Asker:
         )  # fmt: skip
 
 
+def half(what: str, item: Item) -> bool:
+    """Whether an item is of the half, by the hash of its id, on which a costly thing is done."""
+    return derive(what, item.id) % 2 == 0
+
+
 def _user(item: Item) -> list[Message]:
     return [*item.messages, Message("user", item.question)]
 
 
 def _knowledge(item: Item, asker: Asker) -> Iterator[Request]:
-    for asked, extra in asker.forms(second=True):
+    for asked, extra in asker.forms(item):
         variant = {**item.split, **extra}
         if asked == "chat":
             # a tuned node answers in a sentence, so the short answer is no whole answer
@@ -163,6 +169,8 @@ def _in_context(item: Item, asker: Asker) -> Iterator[Request]:
     for count in wanted:
         if count > len(item.shots) or count not in asker.shots:
             continue
+        if count < max(asker.shots) and not half("shots", item):
+            continue  # the curve over fewer shots is drawn from half the items
         for template in prompts.pick(prompts.pair_templates(item), item, asker.every):
             yield asker.plain(
                 item, template, item.question, item.answers[0], Decoding(12, template.stop),
@@ -183,9 +191,9 @@ def _instructions(item: Item, asker: Asker) -> Iterator[Request]:
 
 def _code_generation(item: Item, asker: Asker) -> Iterator[Request]:
     template = Template("completion", "{q}", "{a}", CODE_STOPS)
-    for asked, extra in asker.forms(second=True):
+    for asked, extra in asker.forms(item):
         for temperature, samples in ((0.0, 1), (0.8, asker.samples)):
-            if samples > 1 and (extra or derive("sampled", item.id) % 2):
+            if samples > 1 and (extra or not half("samples", item)):
                 continue  # many samples of half the items, in the node's own form
             variant = {**item.split, **extra}
             if asked == "chat":
@@ -204,7 +212,7 @@ def _code_generation(item: Item, asker: Asker) -> Iterator[Request]:
 def _code_understanding(item: Item, asker: Asker) -> Iterator[Request]:
     answer = item.answers[0]
     template = Template("completion", "{q}\n", "{a}\n")
-    for asked, extra in asker.forms(second=True):
+    for asked, extra in asker.forms(item):
         variant = {**item.split, **extra}
         if asked == "chat":
             yield asker.talk(item, _user(item), answer, 32, variant=variant)
@@ -223,7 +231,9 @@ def _chain_of_thought(item: Item, asker: Asker) -> Iterator[Request]:
         ("cot", item.shots[-SHOTS:], worked, 64 if steps <= 2 else 96 if steps <= 4 else 160),
         ("direct", direct[-SHOTS:], final, 16),
     ):
-        for asked, extra in asker.forms(second=style == "cot"):
+        if style == "direct" and not half("direct", item):
+            continue
+        for asked, extra in asker.forms(item, second=style == "cot"):
             variant = {**item.split, "style": style, **extra}
             if asked == "chat":
                 asking = [Message("user", f"{item.question} {MANNER[style]}")]
@@ -275,6 +285,19 @@ def _dialogue_history(item: Item, asker: Asker) -> Iterator[Request]:
         )
 
 
+def _benchmarks(item: Item, asker: Asker) -> Iterator[Request]:
+    """The question as plain text; a choice longer than half of the context loses its end."""
+    texts = item.check["choices"]
+    for template in prompts.pick(prompts.QUESTION, item, asker.every):
+        answers = [template.answer.replace("{a}", text).rstrip() for text in texts]
+        choices = [asker.tokenizer.encode(answer)[: asker.context // 2] for answer in answers]
+        asked = asker.plain(
+            item, template, item.question, "", Decoding(max(map(len, choices))),
+            variant={**item.split, "choices": str(len(texts))},
+        )  # fmt: skip
+        yield replace(asked, choices=choices)
+
+
 PLANS: dict[str, Callable[[Item, Asker], Iterator[Request]]] = {
     "knowledge": _knowledge,
     "in_context": _in_context,
@@ -288,4 +311,5 @@ PLANS: dict[str, Callable[[Item, Asker], Iterator[Request]]] = {
     "refusal": _open(32),
     "not_knowing": _open(32, ADMISSION),
     "dialogue_history": _dialogue_history,
+    "benchmarks": _benchmarks,
 }

@@ -113,21 +113,32 @@ def node_inputs(recipe: Recipe, name: str, parent: str | None, corpus: str,
     )
 
 
-def measure_inputs(recipe: Recipe, node: str) -> Inputs:
+def measure_inputs(recipe: Recipe, node: str, digests: Digests) -> Inputs:
     """What the scores of a node are made of; `node` is the fingerprint of the node on disk."""
-    return inputs_of({"node": node, "abilities": recipe.abilities, "seed": recipe.seed})
+    return inputs_of(
+        {
+            "node": node,
+            "abilities": recipe.abilities,
+            "seed": recipe.seed,
+            "benchmarks": (real_data(recipe, digests) or {}).get("benchmarks"),
+        }
+    )
 
 
 def real_data(recipe: Recipe, digests: Digests) -> dict[str, Any] | None:
-    """Digests of the real data by use; None without any or where their folder is not there."""
-    if recipe.data is None or not Path(recipe.data.folder).is_dir():
+    """Digests of the real data by use; None without any. Raises RegrowError for a missing path."""
+    data = recipe.data
+    if data is None or data.folder is None:
         return None
-    folder = Path(recipe.data.folder)
-    uses = ("instructions", "dialogues", "prompts", "comparisons", "benchmarks")
-    given: dict[str, Any] = {"share": recipe.data.share}
-    for use in uses:
-        if files := getattr(recipe.data, use):
-            given[use] = digests.paths([str(folder / file) for file in files])
+    if not Path(data.folder).is_dir():
+        raise RegrowError(f"data.folder {data.folder} is not there; correct data.folder=PATH")
+    given: dict[str, Any] = {"share": data.share}
+    for use in ("instructions", "dialogues", "prompts", "comparisons", "benchmarks"):
+        files = data.files(use)
+        if missing := [file for file in files if not file.is_file()]:
+            raise RegrowError(f"{missing[0]} is not there; correct data.{use} in the recipe")
+        if files:
+            given[use] = digests.paths([str(file) for file in files])
     return given
 
 

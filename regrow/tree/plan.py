@@ -59,7 +59,7 @@ class Grown:
             return self._report_inputs()
         if name.endswith(MEASURE):
             node = self.fingerprint(name.removesuffix(MEASURE))
-            return fingerprint.measure_inputs(self.recipe, node)
+            return fingerprint.measure_inputs(self.recipe, node, self.digests)
         parent = self.recipe.nodes[name].parent
         return fingerprint.node_inputs(
             self.recipe,

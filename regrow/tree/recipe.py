@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -48,11 +49,11 @@ class DocumentsSpec(Strict):
 class DataSpec(Strict):
     """Real data for tuning and measuring: paths under `folder`.
 
-    Where `folder` itself is not there, the built-in world's data are used alone. `share` is the
-    part of tuning examples, prompts and comparisons that comes from these files.
+    Without a `folder` the built-in world's data are used alone. `share` is the part of tuning
+    examples, prompts and comparisons that comes from these files.
     """
 
-    folder: str
+    folder: str | None = None
     share: Share = 0.5
     instructions: tuple[str, ...] = ()
     dialogues: tuple[str, ...] = ()
@@ -60,12 +61,11 @@ class DataSpec(Strict):
     comparisons: tuple[str, ...] = ()
     benchmarks: tuple[str, ...] = ()
 
-    def files(self) -> tuple[str, ...]:
-        """Every path that is named, in the order of declaration."""
-        return (
-            *self.instructions, *self.dialogues, *self.prompts, *self.comparisons,
-            *self.benchmarks,
-        )  # fmt: skip
+    def files(self, kind: str) -> tuple[Path, ...]:
+        """The files of a kind (instructions, dialogues ...); none without a folder."""
+        if self.folder is None:
+            return ()
+        return tuple(Path(self.folder) / name for name in getattr(self, kind))
 
 
 class ModelSpec(Strict):

@@ -129,9 +129,9 @@ def run(request: Request) -> Outcome:
 
 def _grow(request: Request, recipe: Recipe, folder: Path, steps: list[Step], jobs: int) -> Outcome:
     began = time.monotonic()
-    if recipe.data and not Path(recipe.data.folder).is_dir():
-        _say(request, f"data.folder {recipe.data.folder} is not there: the built-in world's "
-             "instructions, dialogues and comparisons are used alone")  # fmt: skip
+    if recipe.data and recipe.data.folder is None:
+        _say(request, "without data.folder=PATH the built-in world's instructions, dialogues and "
+             "ratings are used alone, and no published benchmark is measured")  # fmt: skip
     _say(request, "timing this machine ...")
     expected = _expect(recipe, folder, steps, jobs)
     before = _outcome(recipe, folder, steps, expected, jobs)

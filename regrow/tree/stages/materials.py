@@ -73,12 +73,10 @@ def text_rows(context: StageContext, mixture: str, model: Any, rows: int, purpos
 
 
 def data_files(context: StageContext, kind: str) -> tuple[DataSpec, list[Path]] | None:
-    """The real data of a kind, where the recipe names some and the folder is there."""
+    """The real data of a kind, where the recipe names some and their folder."""
     data = context.recipe.data
-    if data is None or data.folder is None:
-        return None
-    files = [Path(data.folder) / name for name in getattr(data, kind)]
-    return (data, files) if files else None
+    files = list(data.files(kind)) if data else []
+    return (data, files) if data and files else None
 
 
 def world_rows(context: StageContext, name: str) -> list[Conversation]:
@@ -110,7 +108,30 @@ def conversations(context: StageContext, world: str, kind: str) -> list[Conversa
     data, files = found
     read = read_prompts if kind == "prompts" else read_demonstrations
     real = [conversation for file in files for conversation in read(file)]
-    return blend(rows, real, data.share, context.seed)
+    return blend(rows, _uncontaminated(context, real), data.share, context.seed)
+
+
+def _uncontaminated(context: StageContext, real: list[Conversation]) -> list[Conversation]:
+    """Real conversations in which no item of a benchmark stands, by the corpus's n-grams."""
+    from regrow.corpus.decontaminate import find
+    from regrow.corpus.grams import hash_words
+    from regrow.evaluate.benchmarks import read_benchmarks
+
+    found = data_files(context, "benchmarks")
+    if found is None:
+        return real
+    words = hash_words(" ".join(turn.content for turn in talk.messages) for talk in real)
+    hits = find(words, read_benchmarks(found[1]), context.recipe.corpus.decontaminate).hits
+    hit = {one.document for one in hits}
+    return [talk for number, talk in enumerate(real) if number not in hit]
+
+
+def fitting(
+    prompts: Sequence[Conversation], model: Any, tokenizer: Any, length: int
+) -> list[Conversation]:
+    """The prompts that leave room for an answer of `length` tokens."""
+    room = model.config.context - length
+    return [p for p in prompts if len(tokenizer.chat(p.messages, answer=True)[0]) <= room]
 
 
 def conversation_rows(
@@ -124,49 +145,9 @@ def conversation_rows(
     return ConversationRows(conversations, tokenizer, model.config.context, seed)
 
 
-def _rate(context: StageContext) -> Any:
-    """The world's panel of raters, one of them a prompt in turn."""
-    from regrow.worlds.raters import panel
-
-    raters = panel(context.recipe.world.seed)
-    return lambda prompt, answer, number: raters[number % len(raters)].score(prompt, answer)
-
-
 def some(rows: list[Conversation], count: int, seed: int, purpose: str) -> list[Conversation]:
     """At most `count` of the rows, drawn by seed."""
     from regrow.seeds import rng
 
     order = rng(seed, purpose).permutation(len(rows))[:count]
     return [rows[i] for i in order]
-
-
-def collected(
-    context: StageContext,
-    model: Any,
-    tokenizer: Any,
-    prompts: list[Conversation],
-    *,
-    samples: int,
-    length: int,
-    temperature: float,
-) -> list[Any]:
-    """Rated samples of a model, kept in the node's folder so that they are drawn once."""
-    from regrow.align.feedback import collect, load_rated, save_rated
-    from regrow.seeds import derive
-
-    path = context.folder / "rated.jsonl.gz"
-    if not path.is_file():
-        rated = collect(
-            model,
-            tokenizer,
-            prompts,
-            _rate(context),
-            node=context.name,
-            samples=samples,
-            length=length,
-            temperature=temperature,
-            seed=derive(context.seed, context.name),
-            progress=context.progress,
-        )
-        save_rated(rated, path)
-    return list(load_rated(path))

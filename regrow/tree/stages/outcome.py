@@ -8,16 +8,19 @@ from typing import Any
 from regrow.errors import RegrowError
 from regrow.tree.settings import ImportSettings
 from regrow.tree.stage import StageContext
+from regrow.tree.stages.materials import data_files
 
 
 def measure_node(context: StageContext) -> dict[str, Any]:
-    """Ask the node every item of the recipe's abilities."""
+    """Ask the node every item of the recipe's abilities, and of its benchmarks."""
     from regrow.evaluate.measure import MeasureSettings, measure
 
-    abilities = context.recipe.abilities
-    settings = MeasureSettings(items=abilities.items, seed=context.seed)
+    abilities, found = context.recipe.abilities, data_files(context, "benchmarks")
+    files = tuple(found[1]) if found else ()
+    names = dict.fromkeys((*abilities.names, *(["benchmarks"] if files else [])))
+    settings = MeasureSettings(items=abilities.items, benchmarks=files, seed=context.seed)
     scores = measure(
-        context.folder, context.world / "items", abilities.names, settings, context.progress
+        context.folder, context.world / "items", tuple(names), settings, context.progress
     )
     return {"scores": len(scores)}
 

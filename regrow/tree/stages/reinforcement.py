@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
@@ -13,16 +11,15 @@ from regrow.tree.settings import RlhfSettings
 from regrow.tree.stage import StageContext
 from regrow.tree.stages.materials import (
     blend,
-    collected,
     conversations,
     data_files,
+    fitting,
     parent_of,
     save,
     some,
     text_rows,
-    training,
-    world_rows,
 )
+from regrow.tree.stages.rating import collected, compared, fit, kept
 from regrow.tree.stages.tuning import tune
 
 
@@ -36,6 +33,7 @@ def rlhf(context: StageContext) -> dict[str, Any]:
         model, record["dialogue_tuning"] = _dialogue_tuning(context, settings, model, tokenizer)
     world = "dialogue_prompts" if settings.dialogue else "prompts"
     prompts = conversations(context, world, "prompts")
+    prompts = fitting(prompts, model, tokenizer, settings.length)
     reward, record["reward_model"] = _reward_model(context, settings, model, tokenizer, prompts)
     record["ppo"] = _ppo(context, settings, model, tokenizer, prompts, reward)
     save(context, model, tokenizer)
@@ -67,66 +65,26 @@ def _reward_model(
     prompts: list[Conversation],
 ) -> tuple[Any, dict[str, Any]]:
     """Fit the reward model on rated samples and on real comparisons, once."""
-    import copy
-
     from regrow.align.feedback import ranked
-    from regrow.align.fit import fit_reward
-    from regrow.align.reward import RewardModel, load_reward, save_reward
 
-    folder, told = context.folder / "reward", context.folder / "reward" / "record.json"
-    if told.is_file():
-        return load_reward(folder), read_json(told)
-    chosen = some(prompts, settings.reward.prompts, context.seed, "reward prompts")
+    folder = context.folder / "reward"
+    if found := kept(folder):
+        return found
+    judged = [prompt for prompt in prompts if prompt.check]
     rated = collected(
         context,
         model,
         tokenizer,
-        [p for p in chosen if p.check],
+        some(judged, settings.reward.prompts, context.seed, "reward prompts"),
         samples=settings.reward.samples,
         length=settings.length,
         temperature=settings.temperature,
     )
     rankings = ranked(rated, tokenizer)
-    if found := data_files(context, "comparisons"):
-        rankings = blend(
-            rankings,
-            _compared(found[1], tokenizer, model.config.context),
-            found[0].share,
-            context.seed,
-        )
-    shown = some(world_rows(context, "demonstrations"), 256, context.seed, "reward shift")
-    reward = RewardModel(copy.deepcopy(model), seed=context.seed)
-    record = fit_reward(
-        reward,
-        rankings,
-        [tokenizer.chat(c.messages)[0] for c in shown],
-        training(settings.reward, len(rankings) * settings.reward.epochs, context.seed),
-        folder,
-        pad=tokenizer.pad,
-        epochs=settings.reward.epochs,
-        progress=context.progress,
-    )
-    save_reward(reward, folder)
-    write_json(told, record)
-    return reward, record
-
-
-def _compared(files: Sequence[Path], tokenizer: Any, context: int) -> list[Any]:
-    """Real comparisons as ranked token rows that fit the context."""
-    from regrow.align.readers import read_comparisons
-    from regrow.align.reward import Ranked
-    from regrow.records import Message
-
-    out = []
-    for file in files:
-        for one in read_comparisons(file):
-            rows = tuple(
-                tuple(tokenizer.chat((*one.prompt.messages, Message("assistant", answer)))[0])
-                for answer in one.answers
-            )
-            if max(map(len, rows)) <= context and len(set(rows)) > 1:
-                out.append(Ranked(rows, one.ratings))
-    return out
+    if files := data_files(context, "comparisons"):
+        real = compared(files[1], tokenizer, model.config.context)
+        rankings = blend(rankings, real, files[0].share, context.seed)
+    return fit(context, settings.reward, model, tokenizer, rankings, folder)
 
 
 def _ppo(
@@ -168,14 +126,11 @@ def _ppo(
             raise RegrowError(f"{context.name} mixes in pretraining and so needs settings.mixture")
         rows = steps * settings.epochs * loop.minibatches * loop.mix_rows
         mix = text_rows(context, settings.mixture, model, rows, "pretraining mix")
-    room = model.config.context - settings.length
-    fits = [p for p in prompts if len(tokenizer.chat(p.messages, answer=True)[0]) <= room]
-    watched = [p for p in fits if p.check]
     run = Rlhf(
         model,
         reward,
         tokenizer,
-        watched,
+        prompts,
         loop,
         seed=context.seed,
         mix=mix,
@@ -183,4 +138,4 @@ def _ppo(
     )
     figures = run.run(context.folder, context.progress)
     run.optimizer.trainable.release()
-    return {**figures, "beta": run.controller.beta, "prompts": len(watched)}
+    return {**figures, "beta": run.controller.beta, "prompts": len(prompts)}

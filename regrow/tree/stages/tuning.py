@@ -11,15 +11,16 @@ from regrow.records import Conversation
 from regrow.tree.settings import FeedmeSettings, SupervisedSettings
 from regrow.tree.stage import StageContext
 from regrow.tree.stages.materials import (
-    collected,
     conversation_rows,
     conversations,
+    fitting,
     parent_of,
     save,
     some,
     text_rows,
     training,
 )
+from regrow.tree.stages.rating import collected, learn_taste
 
 
 def tune(
@@ -73,7 +74,8 @@ def feedme(context: StageContext) -> dict[str, Any]:
     """FeedME: tuning on the parent's own samples that raters scored highest.
 
     With `demonstrations` a parent that was never tuned is first tuned on demonstrations, and its
-    samples are learnt from together with them (the stage of text-davinci-002).
+    samples are learnt from together with them (the stage of text-davinci-002). Real prompts are
+    left out where there are no real comparisons to learn a taste from.
     """
     from regrow.align.feedback import best_rated
     from regrow.model.folder import load_model, save_model
@@ -93,6 +95,13 @@ def feedme(context: StageContext) -> dict[str, Any]:
             save_model(model, first)
         model = load_model(first)
     prompts = conversations(context, "prompts", "prompts")
+    prompts = fitting(prompts, model, tokenizer, settings.length)
+    taste = None
+    if real := sum(not prompt.check for prompt in prompts):
+        taste = learn_taste(context, model, tokenizer)
+        record["taste"] = taste[1] if taste else {"real_prompts_left_out": real}
+    if taste is None:
+        prompts = [prompt for prompt in prompts if prompt.check]
     prompts = some(prompts, settings.prompts, context.seed, "feedme prompts")
     rated = collected(
         context,
@@ -102,6 +111,7 @@ def feedme(context: StageContext) -> dict[str, Any]:
         samples=settings.samples,
         length=settings.length,
         temperature=settings.temperature,
+        taste=taste[0] if taste else None,
     )
     best = best_rated(rated, settings.keep)
     above = sum(max(one.ratings) >= settings.keep for one in rated)

@@ -1,0 +1,139 @@
+"""Prompts show what they should, fit the context, and end right before the answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
+from regrow.evaluate import prompts
+from regrow.evaluate.plans import PLANS, Asker, Decoding
+from regrow.evaluate.prompts import Template
+from regrow.records import Item, Message
+
+TEXTS = [
+    "Q: What pet does Ada have?\nA: parrot\nQ: Where does Ben live?\nA: Mill Street\n",
+    "Ada has 6 apples. She finds 8 more: 6 + 8 = 14. The answer is 14.\ndef f(n):\n    return n\n",
+    "cat -> animal\ndog -> animal\nInput: cat\nOutput: dog\nI do not know that person.",
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    return train_tokenizer(TEXTS * 20, 400, Path(tmp_path_factory.mktemp("tokenizer")))
+
+
+def item(ability: str, **fields: object) -> Item:
+    base = {
+        "id": "i4", "ability": ability, "family": "f", "key": "k", "question": "cat",
+        "answers": ("animal",),
+    }  # fmt: skip
+    return Item(**(base | fields))  # type: ignore[arg-type]
+
+
+def asker(tokenizer: Tokenizer, context: int = 256, chat: bool = False) -> Asker:
+    return Asker(tokenizer, context, chat=chat, every_template=True)
+
+
+def test_every_few_shot_ability_has_at_least_three_templates() -> None:
+    assert min(map(len, (prompts.QUESTION, prompts.OPEN, prompts.PROBLEM, prompts.TRANSCRIPT))) >= 3
+    assert len(prompts.pair_templates(item("in_context"))) == 3
+
+
+def test_a_pair_format_becomes_a_template_whose_answer_takes_its_space_along() -> None:
+    arrow = prompts.pattern("arrow", "{x} -> {y}")
+    assert arrow.ask("cat") == "cat ->"
+    assert arrow.shot("cat", "animal") == "cat -> animal\n"
+    lines = prompts.pattern("lines", "Input: {x}\nOutput: {y}")
+    assert lines.shot("cat", "animal") == "Input: cat\nOutput: animal\n"
+
+
+def test_an_answer_in_the_middle_of_a_format_stops_at_what_follows() -> None:
+    wrapped = prompts.pattern("wrapped", "{x} ({y})")
+    assert wrapped.shot("cat", "animal") == "cat (animal)\n"
+    assert wrapped.stop == (")", "\n")
+
+
+def test_an_item_is_always_dealt_the_same_template_and_items_share_them_out() -> None:
+    chosen = [
+        prompts.pick(prompts.QUESTION, item("knowledge", id=f"i{n}"), False)[0].name
+        for n in range(60)
+    ]
+    again = [
+        prompts.pick(prompts.QUESTION, item("knowledge", id=f"i{n}"), False)[0].name
+        for n in range(60)
+    ]
+    assert chosen == again
+    assert min(chosen.count(t.name) for t in prompts.QUESTION) >= 10
+
+
+def test_in_context_items_are_asked_with_the_last_k_shots(tokenizer: Tokenizer) -> None:
+    shots = tuple((f"dog{n}", "animal") for n in range(8))
+    asked = item("in_context", shots=shots, split={"kind": "rule"}, check={"format": "{x} -> {y}"})
+    requests = list(PLANS["in_context"](asked, asker(tokenizer)))
+    first = [r for r in requests if r.template == "{x} -> {y}"]
+    assert [r.variant["shots"] for r in first] == ["0", "1", "2", "4", "8"]
+    assert tokenizer.decode(first[0].prompt) == "cat ->"
+    assert tokenizer.decode(first[2].prompt) == "dog6 -> animal\ndog7 -> animal\ncat ->"
+    assert tokenizer.decode(first[2].gold) == " animal"
+
+
+def test_labels_are_asked_at_none_two_four_and_eight_shots(tokenizer: Tokenizer) -> None:
+    asked = item("in_context", shots=(("a", "b"),) * 8, split={"kind": "label"})
+    variants = [r.variant["shots"] for r in PLANS["in_context"](asked, asker(tokenizer))]
+    assert sorted(set(variants)) == ["0", "2", "4", "8"]
+
+
+def test_early_shots_go_first_where_the_context_is_short(tokenizer: Tokenizer) -> None:
+    template = Template("t", "{q} ->", " {a}\n")
+    shots = [(f"first{n}", "animal") for n in range(6)]
+    short = Asker(tokenizer, 60, chat=False)
+    request = short.plain(
+        item("in_context"), template, "cat", "animal", Decoding(8), variant={}, shots=shots
+    )
+    text = tokenizer.decode(request.prompt)
+    assert text.endswith("first5 -> animal\ncat ->")
+    assert "first0" not in text
+    assert len(request.prompt) + 8 <= 60
+
+
+def test_a_tuned_node_is_asked_in_its_chat_template_and_few_shot_as_well(
+    tokenizer: Tokenizer,
+) -> None:
+    asked = item("knowledge", shots=(("Who?", "Ada"),), split={"frequency": "100+"})
+    requests = list(PLANS["knowledge"](asked, asker(tokenizer, chat=True)))
+    assert requests[0].asked == "chat"
+    assert requests[0].prompt == tokenizer.chat([Message("user", "cat")], answer=True)[0]
+    assert [r.variant for r in requests[1:]] == [{"frequency": "100+", "asked": "plain"}] * 3
+
+
+def test_a_base_node_reads_a_dialogue_as_a_transcript(tokenizer: Tokenizer) -> None:
+    turns = (Message("user", "I have a cat."), Message("assistant", "Good."))
+    asked = item("dialogue_history", messages=turns, question="What have I?")
+    request = next(iter(PLANS["dialogue_history"](asked, asker(tokenizer))))
+    assert tokenizer.decode(request.prompt) == (
+        "User: I have a cat.\nAssistant: Good.\nUser: What have I?\nAssistant:"
+    )
+
+
+def test_a_function_prompt_ends_before_the_newline_of_its_body(tokenizer: Tokenizer) -> None:
+    asked = item("code_generation", question='def f(n):\n    """Give n."""\n', answers=())
+    request = next(iter(PLANS["code_generation"](asked, asker(tokenizer))))
+    assert tokenizer.decode(request.prompt) == 'def f(n):\n    """Give n."""'
+
+
+def test_problems_are_asked_with_worked_steps_and_directly(tokenizer: Tokenizer) -> None:
+    asked = item(
+        "chain_of_thought", question="Ada has 6. How many?", answers=("6",),
+        split={"steps": "1"}, shots=(("Q1", "W1. The answer is 3."),),
+        check={"steps": 1, "worked": "W. The answer is 6.",
+               "direct_shots": [["Q1", "The answer is 3."]]},
+    )  # fmt: skip
+    requests = list(PLANS["chain_of_thought"](asked, asker(tokenizer)))
+    cot = next(r for r in requests if r.variant["style"] == "cot")
+    direct = next(r for r in requests if r.variant["style"] == "direct")
+    assert "W1. The answer is 3." in tokenizer.decode(cot.prompt)
+    assert tokenizer.decode(cot.gold).strip() == "W. The answer is 6."
+    assert "W1." not in tokenizer.decode(direct.prompt)
+    assert tokenizer.decode(direct.gold).strip() == "The answer is 6."

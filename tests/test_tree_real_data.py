@@ -1,0 +1,215 @@
+"""Real data in the stages: benchmarks are kept out of training, real prompts rated by a taste."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from regrow.align.feedback import Rated
+from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
+from regrow.files import read_jsonl, write_jsonl
+from regrow.model.config import ModelConfig
+from regrow.model.decoder import Decoder
+from regrow.model.folder import save_model
+from regrow.records import Conversation, Message
+from regrow.tree.recipe import Recipe
+from regrow.tree.stage import StageContext
+from regrow.tree.stages import documents, materials, outcome, rating
+from regrow.tree.stages.reinforcement import rlhf
+from regrow.tree.stages.tuning import feedme
+
+LONG = "which of these planets of the sun is the one that has the most moons of all"
+QUESTION = {"question": LONG, "choices": ["Mars", "Saturn"], "answer": "B"}
+COMPARED = [
+    {"input": f"Say {n}.", "output_1": "good good", "output_2": "bad bad", "label": 1}
+    for n in range(24)
+]
+TUNING = {"rows": 2, "warmup": 1}
+NODES: dict[str, Any] = {
+    "oak": {"stage": "pretrain", "model": "base", "tokens": "1k", "settings": {"mixture": "text"}},
+    "fed": {
+        "parent": "oak", "stage": "feedme", "tokens": 256,
+        "settings": {"prompts": 8, "samples": 2, "length": 8, **TUNING},
+    },
+    "tuned": {
+        "parent": "oak", "stage": "rlhf", "tokens": 64,
+        "settings": {
+            "rows": 4, "samples": 2, "length": 8, "pretraining_mix": 0,
+            "reward": {"prompts": 8, "samples": 3, **TUNING},
+        },
+    },
+}  # fmt: skip
+
+
+def rows(path: Path, *values: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
+
+
+def shown(question: str, answer: str = "good") -> Conversation:
+    return Conversation((Message("user", question), Message("assistant", answer)), key=question)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with a world of eight prompts and a parent, and real data beside it."""
+    world = tmp_path / "run" / "world"
+    tasks = [
+        Conversation((Message("user", f"Double {n}."),), "tasks", "task", f"double|{n}",
+                     {"kind": "task", "answers": [str(2 * n)]})
+        for n in range(8)
+    ]  # fmt: skip
+    write_jsonl(world / "prompts.jsonl", (task.to_row() for task in tasks))
+    write_jsonl(world / "demonstrations.jsonl", (shown(f"Say {n}.").to_row() for n in range(8)))
+    parent = tmp_path / "run" / "oak"
+    texts = ["Double it. Say good, never bad. The planets of the sun 1 2 3 4 5 6 7 8 9 0\n"] * 9
+    tokenizer = train_tokenizer(texts, 300, parent)
+    save_model(Decoder(ModelConfig(tokenizer.vocabulary, 32, 1, 1, 1, 32, 64), seed=0), parent)
+    real = tmp_path / "real"
+    asked = [{"prompt": f"Say {n}."} for n in range(8)]
+    rows(real / "prompts.jsonl", *asked)
+    rows(real / "compared.jsonl", *COMPARED)
+    rows(real / "quiz.jsonl", QUESTION)
+    return tmp_path / "run"
+
+
+def context(run: Path, node: str, **data: Sequence[str]) -> StageContext:
+    recipe = Recipe.model_validate(
+        {
+            "name": "small",
+            "world": {"characters": {"town": "1k"}, "people": 10},
+            "data": {"folder": str(run.parent / "real"), "share": 0.5, **data} if data else None,
+            "models": {"base": {
+                "width": 32, "layers": 1, "heads": 1, "kv_heads": 1, "hidden": 32, "context": 64,
+            }},
+            "mixtures": {"text": {"town": 1}},
+            "nodes": NODES,
+            "abilities": {"names": ["knowledge"], "items": 5},
+        }
+    )  # fmt: skip
+    folder = run / node
+    folder.mkdir(exist_ok=True)
+    return StageContext(recipe, node, recipe.nodes.get(node), folder, run / "oak", run, seed=3)
+
+
+class Length:
+    """A reward model that likes long rows."""
+
+    def __call__(self, ids: Any, last: Any) -> Any:
+        return last.float()
+
+
+def test_answers_to_real_prompts_are_rated_by_the_rank_of_their_reward(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(["a b c d e f g h"] * 9, 270, tmp_path)
+    real = Conversation((Message("user", "a"),))
+    own = Conversation((Message("user", "a"),), check={"kind": "task", "answers": ["b"]})
+    short, long = (5,), (5, 6, 7)
+    rated = [
+        Rated(own, ("x", "y"), (short, long), (2.0, 3.0), 0, "oak"),
+        Rated(real, ("x", "y"), (long, short), (0.0, 0.0), 1, "oak"),
+        Rated(real, ("x", "y"), ((*long, 8), (5, 6)), (0.0, 0.0), 2, "oak"),
+    ]
+    found = rating.rate_by(Length(), tokenizer, rated)
+    # Lengths 3, 1, 4, 2 are ranks 3, 1, 4, 2 of four, spread evenly over 1 to 7.
+    assert [one.ratings for one in found] == [(2.0, 3.0), (5.0, 1.0), (7.0, 3.0)]
+
+
+def test_feedme_learns_a_taste_from_comparisons_and_rates_real_prompts_by_it(run: Path) -> None:
+    given = context(run, "fed", prompts=["prompts.jsonl"], comparisons=["compared.jsonl"])
+    record = feedme(given)
+    rated = list(read_jsonl(given.folder / "rated.jsonl.gz"))
+    real = [row for row in rated if not row["prompt"]["check"]]
+    assert 0 < len(real) < len(rated) == 8
+    assert record["taste"]["pairs"] == 2  # a tenth of 24 is kept to test on
+    ratings = [rating for row in real for rating in row["ratings"]]
+    assert sum(ratings) / len(ratings) == pytest.approx(4)  # ranks spread evenly over 1 to 7
+    assert len(set(ratings)) > 1
+
+
+def test_without_comparisons_feedme_leaves_real_prompts_out_and_says_so(run: Path) -> None:
+    given = context(run, "fed", prompts=["prompts.jsonl"])
+    record = feedme(given)
+    assert record["taste"] == {"real_prompts_left_out": 8}
+    assert all(row["prompt"]["check"] for row in read_jsonl(given.folder / "rated.jsonl.gz"))
+
+
+def test_prompts_that_leave_no_room_for_an_answer_are_left_out(run: Path) -> None:
+    rows(run.parent / "real" / "prompts.jsonl", {"prompt": "Say 1. " * 20})
+    record = feedme(context(run, "fed", prompts=["prompts.jsonl"]))
+    assert record["prompts"] == 8
+
+
+def test_feedme_on_the_world_alone_needs_no_taste(run: Path) -> None:
+    record = feedme(context(run, "fed"))
+    assert "taste" not in record
+    assert record["prompts"] == 8
+
+
+def test_ppo_answers_real_prompts_and_is_watched_on_the_worlds_only(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched: list[Conversation] = []
+
+    def gold(prompt: Conversation, answer: str) -> float:
+        watched.append(prompt)
+        return 4.0
+
+    monkeypatch.setattr("regrow.worlds.raters.gold", gold)
+    given = context(run, "tuned", prompts=["prompts.jsonl"], comparisons=["compared.jsonl"])
+    record = rlhf(given)
+    assert record["ppo"]["prompts"] == 16
+    assert record["ppo"]["steps"][0]["gold"] == 4.0
+    assert watched and all(prompt.check for prompt in watched)
+    assert all(row["prompt"]["check"] for row in read_jsonl(given.folder / "rated.jsonl.gz"))
+
+
+def test_demonstrations_that_hold_a_benchmark_question_are_left_out(run: Path) -> None:
+    asked = [{"prompt": f"Think hard: {LONG}?", "completion": "Saturn"}]
+    rows(run.parent / "real" / "shown.jsonl", *asked, {"prompt": "Who?", "completion": "I."})
+    given = context(run, "fed", instructions=["shown.jsonl"], benchmarks=["quiz.jsonl"])
+    found = materials.conversations(given, "demonstrations", "instructions")
+    assert [one.messages[0].content for one in found if one.kind == "real"] == ["Who?"]
+
+
+def test_the_corpus_is_cleaned_of_benchmarks(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_out: list[str] = []
+
+    def build(*inputs: Any, items: Any, **rest: Any) -> dict[str, Any]:
+        kept_out.extend(item.question for item in items)
+        return {}
+
+    monkeypatch.setattr("regrow.corpus.build.build", build)
+    documents.grow_corpus(context(run, "corpus", benchmarks=["quiz.jsonl"]))
+    assert kept_out == [LONG]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_benchmarks_are_measured_where_the_recipe_has_some(
+    run: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    asked: list[Any] = []
+
+    def measure(node: Path, items: Path, names: Any, settings: Any, progress: Any) -> list[Any]:
+        asked.extend([names, settings.items, [file.name for file in settings.benchmarks]])
+        return []
+
+    monkeypatch.setattr("regrow.evaluate.measure.measure", measure)
+    data = {"benchmarks": ["quiz.jsonl"]} if named else {}
+    outcome.measure_node(context(run, "fed", **data))
+    if named:
+        assert asked == [("knowledge", "benchmarks"), 5, ["quiz.jsonl"]]
+    else:
+        assert asked == [("knowledge",), 5, []]
+
+
+def test_a_comparison_too_long_for_the_context_is_no_help(run: Path) -> None:
+    rows(run.parent / "real" / "long.jsonl", COMPARED[0], COMPARED[0] | {"output_1": "good " * 90})
+    tokenizer = Tokenizer.load(run / "oak")
+    (one,) = rating.compared([run.parent / "real" / "long.jsonl"], tokenizer, 64)
+    assert one.ratings == (1.0, 0.0)
+    assert np.diff([len(row) for row in one.rows])[0] != 0
