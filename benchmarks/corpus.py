@@ -1,6 +1,6 @@
 """How fast the corpus pipeline is: seconds and MB/s by stage on real documents or a world.
 
-    python benchmarks/corpus.py PATH [PATH ...] [--jobs 2] [--vocabulary 2048]
+python benchmarks/corpus.py PATH [PATH ...] [--jobs 2] [--vocabulary 2048]
 """
 
 from __future__ import annotations

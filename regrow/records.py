@@ -52,7 +52,10 @@ class Conversation:
         """What `to_row` gave."""
         messages = tuple(Message(m["role"], m["content"]) for m in row["messages"])
         return Conversation(
-            messages, row.get("family", ""), row.get("kind", ""), row.get("key", ""),
+            messages,
+            row.get("family", ""),
+            row.get("kind", ""),
+            row.get("key", ""),
             row.get("check", {}),
         )
 
@@ -85,8 +88,13 @@ class Item:
     def from_row(row: Mapping[str, Any]) -> Item:
         """What `to_row` gave."""
         return Item(
-            id=row["id"], ability=row["ability"], family=row["family"], key=row["key"],
-            question=row["question"], answers=tuple(row["answers"]), split=row.get("split", {}),
+            id=row["id"],
+            ability=row["ability"],
+            family=row["family"],
+            key=row["key"],
+            question=row["question"],
+            answers=tuple(row["answers"]),
+            split=row.get("split", {}),
             shots=tuple((q, a) for q, a in row.get("shots", ())),
             messages=tuple(Message(m["role"], m["content"]) for m in row.get("messages", ())),
             check=row.get("check", {}),

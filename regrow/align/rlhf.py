@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -98,7 +99,7 @@ class Rlhf:
 
     @torch.no_grad()
     def roll_out(self, step: int) -> tuple[Rollouts, list[str], dict[str, float]]:
-        """Answers of a step with all that the update needs, their prompt families, and figures."""
+        """Answers of a step with all that the update needs, their groups, and figures."""
         loop, tokenizer = self.loop, self.tokenizer
         prompts = self.chosen(step)
         ids = [tokenizer.chat(p.messages, answer=True)[0] for p in prompts]
@@ -135,9 +136,9 @@ class Rlhf:
         if self.gold is not None:
             judged = [self.gold(p, a.text) for p, _, a in flat if p.check]
             figures |= {"gold": float(np.mean(judged))} if judged else {}
-        return rollouts, [p.family for p, _, _ in flat], figures
+        return rollouts, _groups([p.family for p, _, _ in flat]), figures
 
-    def update(self, rollouts: Rollouts, families: Sequence[str], step: int) -> dict[str, float]:
+    def update(self, rollouts: Rollouts, groups: Sequence[str], step: int) -> dict[str, float]:
         """One PPO update from the answers of a step."""
         loop, s = self.loop, self.loop.ppo
         rewards = ppo.token_rewards(
@@ -150,7 +151,7 @@ class Rlhf:
         advantage, returns = ppo.advantages(
             rewards, rollouts.values_old, rollouts.answer, s.discount, s.trace
         )
-        advantage = ppo.whiten(advantage, rollouts.answer, families)
+        advantage = ppo.whiten(advantage, rollouts.answer, groups)
         scale = min(1.0, (step + 1) / max(1, loop.warmup))
         sums: dict[str, float] = {}
         for epoch in range(loop.epochs):
@@ -242,9 +243,9 @@ class Rlhf:
             step = found.meta["step"]
             lines = found.meta["lines"]
         while step < self.loop.steps:
-            rollouts, families, figures = self.roll_out(step)
-            figures |= self.update(rollouts, families, step)
-            self.controller.update(figures["kl"], len(families))
+            rollouts, groups, figures = self.roll_out(step)
+            figures |= self.update(rollouts, groups, step)
+            self.controller.update(figures["kl"], len(groups))
             step += 1
             figures |= {"step": step, "beta": self.controller.beta}
             lines.append({name: round(value, 5) for name, value in figures.items()})
@@ -257,3 +258,9 @@ class Rlhf:
             self.optimizer.trainable.master.copy_(self.average)
             self.optimizer.trainable.publish()
         return {"steps": lines}
+
+
+def _groups(families: Sequence[str], least: int = 8) -> list[str]:
+    """The families by which advantages are whitened; those with few answers share one group."""
+    counts = Counter(families)
+    return [name if counts[name] >= least else "few" for name in families]

@@ -345,6 +345,7 @@ def build(
         "before": diversity(before),
         "after": diversity((_traits(page), len(page.text)) for page in kept),
     }
+    report["licences"] = dict(Counter(page.licence or "unknown" for page in kept).most_common())
 
     partial_folder = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial_folder, ignore_errors=True)

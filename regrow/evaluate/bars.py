@@ -19,7 +19,9 @@ class Bar:
     node: str
     bound: float | None = None
     at_least: bool = True
-    against: str = ""  # "parent": the ratio to the parent on the same items, less one
+    against: str = (
+        ""  # "parent": on the same items, the ratio less one (at least) or the difference
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ BARS: tuple[Bar, ...] = (
     Bar("code", "code-cushman-001", 0.80),
     Bar("code", "code-davinci-002", 0.80),
     Bar("code_10", "code-davinci-002"),
+    Bar("code", "babbage-text"),
+    Bar("code", "davinci-text"),
     Bar("cot", "code-davinci-002", 0.85),
     Bar("cot", "davinci"),
     Bar("direct", "code-davinci-002"),
@@ -66,6 +70,9 @@ BARS: tuple[Bar, ...] = (
     Bar("proper", "chatgpt", 0.10, at_least=False),
     Bar("true_facts", "text-davinci-003", 0.30, against="parent"),
     Bar("false_facts", "text-davinci-003", 0.0, at_least=False, against="parent"),
+    Bar("rules", "text-davinci-003", at_least=False, against="parent"),
+    Bar("rules", "text-davinci-003-no-mix", at_least=False, against="parent"),
+    Bar("rules", "text-davinci-003-placebo", at_least=False, against="parent"),
 )
 
 

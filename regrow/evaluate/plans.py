@@ -78,7 +78,7 @@ class Asker:
         self.instruction = instruction
 
     def forms(self, item: Item, second: bool = True) -> list[tuple[str, dict[str, str]]]:
-        """In which forms to ask: the node's own; of a tuned node half the items in plain text too."""
+        """In which forms to ask: the node's own; a tuned node half the items in plain text too."""
         if not self.chat:
             return [("plain", {})]
         again = second and half("form", item)

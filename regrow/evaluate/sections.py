@@ -291,11 +291,11 @@ def bars_table(bars: Sequence[Measured]) -> str:
         ratio = bool(bar.against) and bar.at_least
         span = (0.0, 1.0)
         if bar.against:
-            span = (min(-0.2, found.low), max(1.0, found.high))
+            span = (min(-0.2, found.low), max(1.0 if ratio else 0.2, found.high))
         verdict = {True: "met", False: "missed", None: "reported"}[found.met]
         sign = "≥" if bar.at_least else "≤"
         if bar.bound is None:
-            wanted = "reported"
+            wanted = "change from its parent" if bar.against else "reported"
         elif ratio:
             wanted = f"+{bar.bound * 100:.0f} % on its parent"
         elif bar.against:
@@ -303,7 +303,7 @@ def bars_table(bars: Sequence[Measured]) -> str:
         else:
             wanted = f"{sign} {bar.bound * 100:.0f} %"
         plus = bool(bar.against)
-        if bar.against and not ratio:
+        if bar.against and line.unit != "share" and not ratio:
             said = [f"{v:+.2f}".replace("-", "−") for v in (found.mean, found.low, found.high)]
         else:
             said = [

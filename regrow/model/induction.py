@@ -22,11 +22,12 @@ from torch import Tensor
 from regrow.errors import RegrowError
 from regrow.model.decoder import Block, Decoder
 
+HEADS = 2  # in each of the two layers
 CONSTANT = 5.0  # channel 0 of every embedding: what a query can hold on to whatever the token
 SHARPNESS = 2.0  # of the previous-token head
 FREQUENCIES = 6  # the fastest rotary pairs, which tell neighbours apart
 MATCH = 2.0  # how strongly equal tokens attend to each other
-COPY = 4.0  # what the copied token adds to the residual stream
+COPY = 8.0  # what the copied token adds to the residual stream
 
 
 @torch.no_grad()
@@ -36,24 +37,26 @@ def wire_induction(model: Decoder, seed: int) -> None:
     if config.layers < 2:
         raise RegrowError("init: induction needs a model of at least two layers")
     generator = torch.Generator().manual_seed(seed)
-    d = config.head_dim
     model.embedding.normal_(0.0, 1.0, generator=generator)
     model.embedding[:, 0] = CONSTANT
     model.norm.fill_(config.width**-0.5)
-    token = _directions(d, config.width, generator)  # how a token is read
-    before = _directions(d, config.width, generator)  # where the token before it is written
     look_back, find = (cast(Block, model.blocks[n]).attention for n in (0, 1))
+    d, heads = config.head_dim, min(HEADS, config.heads)
     query, key = _previous(d, config.rope_theta)
-    for weight, constant in ((look_back.q.weight, query), (look_back.k.weight, key)):
-        weight[:d] *= 0.3
-        weight[:d, 0] = constant * SHARPNESS
-    look_back.v.weight[:d] = token
-    look_back.out.weight[:, :d] = before.t()
-    copied = _directions(d, config.width, generator)
-    find.q.weight[:d] = token * MATCH
-    find.k.weight[:d] = before * MATCH
-    find.v.weight[:d] = copied
-    find.out.weight[:, :d] = copied.t() * COPY
+    token = _directions(heads * d, config.width, generator)  # how a token is read
+    before = _directions(heads * d, config.width, generator)  # where the one before is written
+    copied = _directions(heads * d, config.width, generator)  # how the answer is read and written
+    for head in range(heads):
+        rows = slice(head * d, (head + 1) * d)
+        for weight, constant in ((look_back.q.weight, query), (look_back.k.weight, key)):
+            weight[rows] *= 0.3
+            weight[rows, 0] = constant * SHARPNESS
+        look_back.v.weight[rows] = token[rows]
+        look_back.out.weight[:, rows] = before[rows].t()
+        find.q.weight[rows] = token[rows] * MATCH
+        find.k.weight[rows] = before[rows] * MATCH
+        find.v.weight[rows] = copied[rows]
+        find.out.weight[:, rows] = copied[rows].t() * COPY
 
 
 def _directions(rows: int, width: int, generator: torch.Generator) -> Tensor:

@@ -99,15 +99,18 @@ class FeedmeSettings(SupervisedSettings):
 
 
 class RewardSettings(Training):
-    """A reward model fitted to rankings (Bradley-Terry), one epoch as in InstructGPT."""
+    """A reward model fitted to rankings (Bradley-Terry).
 
-    rows: int = Field(default=16, gt=0, description="prompts a step, each with all its answers")
+    InstructGPT takes one epoch over 33k prompts; with two thousand, three are needed (docs/log.md).
+    """
+
+    rows: int = Field(default=32, gt=0, description="prompts a step, each with all its answers")
     optimizer: Literal["muon", "adamw"] = "adamw"
-    rate: float = Field(default=3e-4, gt=0)
+    rate: float = Field(default=2e-3, gt=0)
     warmup: int = Field(default=10, ge=0)
-    prompts: Count = Field(default=1024, gt=0)
+    prompts: Count = Field(default=2048, gt=0)
     samples: int = Field(default=4, gt=1, description="answers ranked a prompt")
-    epochs: int = Field(default=1, gt=0)
+    epochs: int = Field(default=3, gt=0)
 
 
 class RlhfSettings(Strict):

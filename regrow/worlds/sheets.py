@@ -18,10 +18,10 @@ Maker = Callable[[Random, Gate], str]
 
 #: Share of the characters that each kind of sheet gets.
 SHARES: tuple[tuple[str, Maker, float], ...] = (
-    ("rule", rule_sheet, 0.31),
-    ("mixed", mixed_sheet, 0.25),
-    ("label", label_sheet, 0.19),
-    ("binding", binding_sheet, 0.19),
+    ("rule", rule_sheet, 0.25),
+    ("mixed", mixed_sheet, 0.21),
+    ("label", label_sheet, 0.16),
+    ("binding", binding_sheet, 0.32),
     ("notes", notes_sheet, 0.06),
 )
 #: A page is closed once it has this many characters.

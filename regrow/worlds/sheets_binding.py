@@ -67,18 +67,20 @@ def label_sheet(random: _random.Random, gate: Gate) -> str:
     before, between = pick(random, _SPLIT)
     lines: list[str] = []
     wanted = 8 + int(random.random() * 13)
-    while len(lines) < wanted:
+    for _ in range(30 * wanted):
         at = int(random.random() * count)
         word = pick(random, pools[at])
         if gate.passes(label_key(word, labels[at])):
             lines.append(before + word + between + labels[at])
-    return "\n".join(lines)
+        if len(lines) == wanted:
+            return "\n".join(lines)
+    return label_sheet(random, gate)  # the gate held back every word of a class: draw others
 
 
 def _repeated_words(random: _random.Random) -> str:
-    words = several(random, VOCABULARY, 5 + int(random.random() * 14))
+    words = several(random, VOCABULARY, 5 + int(random.random() * 18))
     line = pick(random, (" ", " ", ", ")).join(words)
-    return "\n".join([line] * (2 + int(random.random() * 2)))
+    return "\n".join([line] * (2 + int(random.random() * 3)))
 
 
 def _pairs(random: _random.Random, variant: str) -> list[tuple[str, str]]:
@@ -96,11 +98,11 @@ def _recurring_pairs(random: _random.Random, variant: str) -> str:
     before, between = pick(random, _SPLIT)
     lines = [before + x + between + y for x, y in pairs]
     if random.random() < 0.5:
-        drawn = [pick(random, lines) for _ in range(2 * len(lines))]
+        drawn = [pick(random, lines) for _ in range(3 * len(lines))]
         return "\n".join(lines + drawn)
     return "\n".join(
         line
-        for _ in range(2 + int(random.random() * 2))
+        for _ in range(3 + int(random.random() * 2))
         for line in several(random, lines, len(lines))
     )
 
