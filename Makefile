@@ -1,19 +1,23 @@
 # make grow    build .venv if needed, then grow the family tree (RECIPE=seedling for a quick look)
 # make test    build .venv if needed, then run the tests
 # make check   style and types
+# make cover   the tests again, with the lines they reach
 # make clean   remove .venv and caches; what is grown stays in runs/
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RECIPE ?= laptop
 BIN := .venv/bin
 
-.PHONY: grow test check clean
+.PHONY: grow test check cover clean
 
 grow: .venv/grow.stamp
 	@$(BIN)/regrow run $(RECIPE) $(ARGS)
 
 test: .venv/test.stamp
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+cover: .venv/test.stamp
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=regrow --cov-report=term:skip-covered $(ARGS)
 
 check: .venv/test.stamp
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The real stages on a world the size of a pocket: grown whole, killed and gone on with, exported."""
+"""The real stages on a pocket-sized world: grown whole, killed and gone on with, exported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ nodes:
     tokens: 40k
     settings: {mixture: all, rows: 4, finish: {portion: 0.5, share: 0.5}}
   davinci-instruct-beta:
-    {parent: davinci, stage: supervised, tokens: 20k, settings: {rows: 4, replay: 0.2, mixture: text}}
+    parent: davinci
+    stage: supervised
+    tokens: 20k
+    settings: {rows: 4, replay: 0.2, mixture: text}
   text-davinci-002:
     parent: code-davinci-002
     stage: feedme
