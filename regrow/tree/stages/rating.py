@@ -104,17 +104,18 @@ def collected(
         return raters[number % len(raters)].score(prompt, answer) if prompt.check else 0.0
 
     path = context.folder / "rated.jsonl.gz"
+    parent = (context.node.parent if context.node else None) or context.name
     if not path.is_file():
         rated = collect(
             model,
             tokenizer,
             prompts,
             rate,
-            node=context.name,
+            node=parent,
             samples=samples,
             length=length,
             temperature=temperature,
-            seed=derive(context.seed, context.name),
+            seed=derive(context.seed, parent),  # arms of one parent see the same samples
             progress=context.progress,
         )
         save_rated(rate_by(taste, tokenizer, rated) if taste else rated, path)
