@@ -28,6 +28,10 @@ def test_ties_make_no_pair() -> None:
     assert Ranked(((1,), (2,), (3,)), (5.0, 5.0, 2.0)).pairs() == [(0, 2), (1, 2)]
 
 
+def test_ratings_within_the_margin_are_ties() -> None:
+    assert Ranked(((1,), (2,), (3,)), (5.0, 4.0, 2.0), margin=1.0).pairs() == [(0, 2), (1, 2)]
+
+
 def test_each_prompt_counts_once_however_many_pairs_it_has() -> None:
     rewards = torch.tensor([1.0, 0.0, 2.0, 0.0, 0.0])
     sure = torch.nn.functional.softplus(torch.tensor(-1.0))

@@ -53,7 +53,7 @@ def world(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(f"world-{request.param}")
     seen = []
     macondo.write_world(
-        folder, seed=4, variant=request.param, people=60, characters=TINY, items=12,
+        folder, seed=4, variant=request.param, people=60, characters=TINY, items=13,
         progress=lambda done, total, **metrics: seen.append((done, total, metrics["phase"])),
     )  # fmt: skip
     return folder, request.param, seen
@@ -223,7 +223,7 @@ def test_two_processes_write_the_same_bytes_as_one_over_an_older_world(world, tm
     (tmp_path / "repositories" / "stale").mkdir(parents=True)
     (tmp_path / "repositories" / "stale" / "old.py").write_text("x = 1\n")
     macondo.write_world(
-        tmp_path, seed=4, variant=variant, people=60, characters=TINY, items=12, processes=2
+        tmp_path, seed=4, variant=variant, people=60, characters=TINY, items=13, processes=2
     )
     assert contents(tmp_path) == contents(folder)
 

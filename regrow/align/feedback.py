@@ -87,7 +87,7 @@ def best_rated(rated: Sequence[Rated], keep: float, least: float = 0.1) -> list[
     return chosen
 
 
-def ranked(rated: Sequence[Rated], tokenizer: Tokenizer) -> list[Ranked]:
+def ranked(rated: Sequence[Rated], tokenizer: Tokenizer, margin: float = 0.0) -> list[Ranked]:
     """Token rows with their ratings; prompts whose answers all tie are left out.
 
     The sampled ids are used as they are, never re-tokenised text.
@@ -97,7 +97,7 @@ def ranked(rated: Sequence[Rated], tokenizer: Tokenizer) -> list[Ranked]:
         prompt, _ = tokenizer.chat(one.prompt.messages, answer=True)
         unique = dict(zip(one.tokens, one.ratings))
         rows = tuple((*prompt, *answer) for answer in unique)
-        candidate = Ranked(rows, tuple(unique.values()))
+        candidate = Ranked(rows, tuple(unique.values()), margin)
         if candidate.pairs():
             out.append(candidate)
     return out

@@ -48,16 +48,22 @@ class RewardModel(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One prompt's answers as whole token rows, with the ratings that order them."""
+    """One prompt's answers as whole token rows, with the ratings that order them.
+
+    Ratings that differ by no more than `margin` count as ties: of two equally wrong answers one is
+    always rated a little higher by chance, and such pairs teach nothing but noise.
+    """
 
     rows: tuple[tuple[int, ...], ...]
     ratings: tuple[float, ...]
-    weight: float = 1.0
+    margin: float = 0.0
 
     def pairs(self) -> list[tuple[int, int]]:
         """(better, worse) of every pair that is no tie."""
         order = range(len(self.ratings))
-        return [(i, j) for i in order for j in order if self.ratings[i] > self.ratings[j]]
+        return [
+            (i, j) for i in order for j in order if self.ratings[i] - self.ratings[j] > self.margin
+        ]
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:

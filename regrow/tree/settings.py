@@ -110,6 +110,7 @@ class RewardSettings(Training):
     warmup: int = Field(default=10, ge=0)
     prompts: Count = Field(default=2048, gt=0)
     samples: int = Field(default=4, gt=1, description="answers ranked a prompt")
+    margin: float = Field(default=1.0, ge=0, description="ratings no further apart are ties")
     epochs: int = Field(default=3, gt=0)
 
 

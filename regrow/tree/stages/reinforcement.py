@@ -80,7 +80,7 @@ def _reward_model(
         length=settings.length,
         temperature=settings.temperature,
     )
-    rankings = ranked(rated, tokenizer)
+    rankings = ranked(rated, tokenizer, settings.reward.margin)
     if files := data_files(context, "comparisons"):
         real = compared(files[1], tokenizer, model.config.context)
         rankings = blend(rankings, real, files[0].share, context.seed)
