@@ -61,7 +61,7 @@ def fit_reward(
     if len(ranked) < 4:
         raise RegrowError(
             f"only {len(ranked)} prompts have answers of different rating; sample more prompts or "
-            "raise the temperature"
+            "lower reward.margin"
         )
     order = rng(settings.seed, "reward split").permutation(len(ranked))
     aside = max(1, round(held * len(ranked)))

@@ -17,7 +17,7 @@ from regrow.tree.settings import RewardSettings
 from regrow.tree.stage import StageContext
 from regrow.tree.stages.materials import data_files, some, training, world_rows
 
-#: Comparisons below which nothing can be learnt from them.
+#: Rankings below which hardly anything can be learnt from them.
 LEAST = 16
 
 

@@ -19,7 +19,7 @@ from regrow.tree.stages.materials import (
     some,
     text_rows,
 )
-from regrow.tree.stages.rating import collected, compared, fit, kept
+from regrow.tree.stages.rating import LEAST, collected, compared, fit, kept
 from regrow.tree.stages.tuning import tune
 
 
@@ -81,6 +81,8 @@ def _reward_model(
         temperature=settings.temperature,
     )
     rankings = ranked(rated, tokenizer, settings.reward.margin)
+    if len(rankings) < LEAST:  # a weak parent's answers hardly differ: take any difference
+        rankings = ranked(rated, tokenizer)
     if files := data_files(context, "comparisons"):
         real = compared(files[1], tokenizer, model.config.context)
         rankings = blend(rankings, real, files[0].share, context.seed)
