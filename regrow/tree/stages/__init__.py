@@ -16,14 +16,29 @@ def _tokens(context: StageContext) -> float:
     return float(context.node.tokens) if context.node else 0.0
 
 
+def _characters(context: StageContext) -> float:
+    return float(sum(context.recipe.world.characters.values()))
+
+
+#: Estimates are fitted to seedling and laptop on two cores: a token of an answer in PPO costs about
+#: four tokens of training (drawn, scored by three models, learnt from by two).
 STAGES: Mapping[str, Stage] = {
-    "world": Stage(grow_world, lambda context: 30.0, unit="seconds", resumable=False),
-    "corpus": Stage(grow_corpus, lambda context: 60.0, unit="seconds", resumable=False),
+    "world": Stage(
+        grow_world, lambda context: _characters(context) / 1.5e6, unit="seconds", resumable=False
+    ),
+    "corpus": Stage(
+        grow_corpus, lambda context: _characters(context) / 4e5, unit="seconds", resumable=False
+    ),
     "pretrain": Stage(pretrain, _tokens),
     "supervised": Stage(supervised, _tokens),
     "feedme": Stage(feedme, _tokens),
-    "rlhf": Stage(rlhf, _tokens),
+    "rlhf": Stage(rlhf, lambda context: 4 * _tokens(context)),
     "import": Stage(import_folder, lambda context: 2.0, unit="seconds"),
-    "measure": Stage(measure_node, lambda context: 40.0, unit="seconds", resumable=False),
+    "measure": Stage(
+        measure_node,
+        lambda context: 4 + 0.3 * context.recipe.abilities.items,
+        unit="seconds",
+        resumable=False,
+    ),
     "report": Stage(write_report, lambda context: 5.0, unit="seconds", resumable=False),
 }
