@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regrow.align.rows import ConversationRows, MixedRows, held_out, stack
+from regrow.align.rows import ConversationRows, MixedRows, stack
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
 from regrow.errors import RegrowError
 from regrow.records import Conversation, Message
@@ -80,11 +80,3 @@ def test_before_the_start_only_the_first_supply_is_read() -> None:
     inputs, _, _ = stack(mixed, 0, 40)
     assert inputs[:20, 0].sum() == 0
     assert inputs[20:, 0].sum() == 10
-
-
-def test_split_by_key_keeps_one_key_on_one_side() -> None:
-    talks = [talk("a", "b", key=f"key {n % 30}") for n in range(300)]
-    kept, aside = held_out(talks, 0.3, seed=0)
-    assert {c.key for c in kept}.isdisjoint({c.key for c in aside})
-    assert len(kept) + len(aside) == 300
-    assert aside

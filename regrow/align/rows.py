@@ -12,7 +12,7 @@ from regrow.corpus.mixture import Schedule, exact_counts
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
 from regrow.records import Conversation
-from regrow.seeds import derive, rng
+from regrow.seeds import rng
 
 
 class Rows(Protocol):
@@ -122,16 +122,3 @@ def stack(supply: Rows, first: int, count: int) -> tuple[np.ndarray, np.ndarray,
     ids, weights = zip(*(supply.row(i) for i in range(first, first + count)))
     together = np.stack(ids)
     return together[:, :-1], together[:, 1:], np.stack(weights)
-
-
-def held_out(
-    conversations: Sequence[Conversation], share: float, seed: int
-) -> tuple[list[Conversation], list[Conversation]]:
-    """A split by key into what is trained on and what is kept to look at."""
-    kept: list[Conversation] = []
-    aside: list[Conversation] = []
-    for conversation in conversations:
-        key = conversation.key or conversation.messages[0].content
-        far = derive(seed, "held out", key) % 10_000 < share * 10_000
-        (aside if far else kept).append(conversation)
-    return kept, aside
