@@ -81,19 +81,19 @@ def test_an_unknown_variant_is_named() -> None:
     [
         ("second word", lambda x: x.split()[1]),
         ("last word", lambda x: x.split()[-1]),
-        ("reverse three", lambda x: " ".join(reversed(x.split()))),
+        ("swap two words", lambda x: " ".join(reversed(x.split()))),
         ("drop the first", lambda x: x.split(" ", 1)[1]),
-        ("first to the end", lambda x: "{1} {2} {0}".format(*x.split())),
         ("count the words", lambda x: str(x.count(" ") + 1)),
         ("pick the animal", lambda x: next(w for w in x.split() if w in CATEGORIES["animal"])),
         ("partner in the table", lambda x: dict(
             p.split() for p in x.split("; ")[0].split(", "))[x.split("; ")[1]]),
         ("in the list", lambda x: "yes" if x.split("; ")[1] in x.split("; ")[0].split() else "no"),
         ("same kind", lambda x: "yes" if len({CATEGORY_OF[w] for w in x.split()}) == 1 else "no"),
-        ("double", lambda x: str(int(x) + int(x))),
-        ("difference", lambda x: str(int(x.split()[0]) - int(x.split()[1]))),
-        ("smallest", lambda x: str(min(map(int, x.split())))),
-        ("sort three up", lambda x: " ".join(sorted(x.split()))),
+        ("times ten", lambda x: str(int(x) * 10)),
+        ("add a hundred", lambda x: str(int(x) + 100)),
+        ("sum", lambda x: str(sum(map(int, x.split())))),
+        ("smaller", lambda x: str(min(map(int, x.split())))),
+        ("sort two down", lambda x: " ".join(sorted(x.split(), key=int, reverse=True))),
         ("next letters", lambda x: " ".join(chr(ord(c) + 1) for c in x.split())),
         ("taker", lambda x: re.search(r" to (\w+) at ", x).group(1)),
         ("make a question", lambda x: re.sub(r"The (\w+) is (\w+)\.", r"Is the \1 \2?", x)),
@@ -112,7 +112,7 @@ def test_calendar_tasks_wrap_around() -> None:
     for name in ("next day", "month before"):
         task = next(task for task in tasks("a") if task.name == name)
         found |= dict(task.sample(Random(seed)) for seed in range(2000))
-    assert found["Sunday 9"] == "Monday 10"
+    assert found["Sunday 49"] == "Monday 49"
     assert found["January 84"] == "December 84"
 
 

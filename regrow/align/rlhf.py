@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from regrow.align import ppo
+from regrow.align.overoptimisation import GoldGuard
 from regrow.align.ppo import KlController, PpoSettings, Rollouts
 from regrow.align.reward import RewardModel, score_rows
 from regrow.align.rows import Rows, stack
@@ -55,6 +56,7 @@ class RlhfLoop:
     kl_target: float | None = None
     average: float = 0.0  # decay of the exponential moving average of weights; 0 for none
     mix_rows: int = 8  # pretraining rows beside each minibatch
+    gold_fall: float | None = None  # points of gold that may be lost before the policy returns
     checkpoint_every: int = 5
     ppo: PpoSettings = field(default_factory=PpoSettings)
 
@@ -88,6 +90,9 @@ class Rlhf:
         self.controller = KlController(loop.kl, loop.kl_target)
         self.mix, self.gold = mix, gold
         self.average = self.optimizer.trainable.master.clone() if loop.average else None
+        watched = gold is not None and loop.gold_fall is not None
+        self.guard = GoldGuard(fall=loop.gold_fall or 0.0) if watched else None
+        self.best = self.optimizer.trainable.master.clone() if watched else None
 
     def chosen(self, step: int) -> list[Conversation]:
         """The prompts of a step: a seeded order without repeats within an epoch."""
@@ -213,7 +218,9 @@ class Rlhf:
         """All that changes, by name."""
         out = {f"policy.{k}": v for k, v in self.optimizer.tensors().items()}
         out |= {f"value.{k}": v for k, v in self.value_optimizer.tensors().items()}
-        return out if self.average is None else out | {"average": self.average}
+        for name, weights in (("average", self.average), ("best", self.best)):
+            out |= {} if weights is None else {name: weights}
+        return out
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Take up a checkpoint."""
@@ -222,6 +229,9 @@ class Rlhf:
             optimizer.load(mine, state[prefix + "count"])
         if self.average is not None:
             self.average.copy_(tensors["average"])
+        if self.best is not None:
+            self.best.copy_(tensors["best"])
+            self.guard = GoldGuard(**state["guard"])
         self.controller.beta = state["beta"]
 
     def state(self, step: int) -> dict[str, Any]:
@@ -229,7 +239,22 @@ class Rlhf:
         return {
             "step": step, "beta": self.controller.beta,
             "policy.count": self.optimizer.count, "value.count": self.value_optimizer.count,
+            "guard": self.guard.state() if self.guard else None,
         }  # fmt: skip
+
+    def sent_back(self, figures: Mapping[str, float]) -> bool:
+        """Keep the weights if these figures are the best; if gold fell, return to those kept."""
+        if self.guard is None or self.best is None or "gold" not in figures:
+            return False
+        verdict = self.guard.note(figures["gold"], figures["reward"])
+        master = self.optimizer.trainable.master
+        if verdict == "best":
+            self.best.copy_(master)
+        if verdict == "fell":
+            master.copy_(self.best)
+            self.optimizer.trainable.publish()
+            self.controller.beta *= 2
+        return verdict == "fell"
 
     def run(self, folder: Path, progress: Progress = silent) -> dict[str, Any]:
         """Go on from the last checkpoint in `folder` to the end; returns the figures by step."""
@@ -242,10 +267,13 @@ class Rlhf:
             self.restore(found.tensors, found.meta)
             step = found.meta["step"]
             lines = found.meta["lines"]
-        while step < self.loop.steps:
+        while step < self.loop.steps and not (self.guard and self.guard.over):
             rollouts, groups, figures = self.roll_out(step)
-            figures |= self.update(rollouts, groups, step)
-            self.controller.update(figures["kl"], len(groups))
+            if self.sent_back(figures):
+                figures["returned"] = 1.0
+            else:
+                figures |= self.update(rollouts, groups, step)
+                self.controller.update(figures["kl"], len(groups))
             step += 1
             figures |= {"step": step, "beta": self.controller.beta}
             lines.append({name: round(value, 5) for name, value in figures.items()})
@@ -254,10 +282,14 @@ class Rlhf:
             progress(step, self.loop.steps, phase="ppo", **shown)
             if step % self.loop.checkpoint_every == 0 or step == self.loop.steps:
                 checkpoints.save(step, self.tensors(), self.state(step) | {"lines": lines})
-        if self.average is not None:
-            self.optimizer.trainable.master.copy_(self.average)
+        kept = self.average
+        if self.guard is not None and self.guard.best is not None:
+            kept = self.best
+        if kept is not None:
+            self.optimizer.trainable.master.copy_(kept)
             self.optimizer.trainable.publish()
-        return {"steps": lines}
+        guard = self.guard.state() if self.guard else {}
+        return {"steps": lines, **{name: guard[name] for name in ("best", "returned") if guard}}
 
 
 def _groups(families: Sequence[str], least: int = 8) -> list[str]:

@@ -93,9 +93,10 @@ def pattern(name: str, text: str) -> Template:
 
 
 def pair_templates(item: Item) -> tuple[Template, ...]:
-    """The item's own pair format first, then two that every sheet reader has seen."""
+    """The item's own pair format first, then two of those that such pairs are known in."""
     own = item.check.get("format", "{x} -> {y}")
-    texts = dict.fromkeys((own, "{x} -> {y}", "Input: {x}\nOutput: {y}", "{x}: {y}"))
+    known = item.check.get("formats", ("- {x} = {y}", "Input: {x}\nOutput: {y}", "* {x} -> {y}"))
+    texts = dict.fromkeys((own, *known))
     return tuple(pattern(text.replace("\n", " / "), text) for text in list(texts)[:3])
 
 

@@ -133,6 +133,12 @@ class RlhfSettings(Strict):
     kl_target: float | None = Field(
         default=None, gt=0, description="nats a token that an adaptive weight steers to"
     )
+    gold_fall: float | None = Field(
+        default=0.15,
+        gt=0,
+        description="points of the unseen raters' score that may be lost before the policy returns "
+        "to its best and the KL weight doubles",
+    )
     clip_ratio: float = Field(default=0.2, gt=0)
     epochs: int = Field(default=1, gt=0, description="passes over each batch of answers")
     pretraining_mix: float = Field(

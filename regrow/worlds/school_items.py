@@ -15,7 +15,7 @@ from regrow.worlds import notes
 from regrow.worlds.lessons import demonstrations_tasks
 from regrow.worlds.lexicon import CATEGORIES, VOCABULARY
 from regrow.worlds.problems import MOST_STEPS, draw_problem, tell
-from regrow.worlds.sheets_binding import label_key, trainable
+from regrow.worlds.sheets_binding import BOUND_FORMATS, label_key, trainable
 from regrow.worlds.sheets_gate import Gate
 from regrow.worlds.sheets_rules import PAIR_FORMATS, asked, draw
 from regrow.worlds.tasks import HELD_OUT_FAMILIES, tasks
@@ -94,7 +94,11 @@ def _labels(seed: int, variant: str, count: int) -> Iterator[Item]:
         yield Item(
             f"in_context-label-{variant}-{len(used) - 1}", "in_context",
             "/".join(sorted(groups)), key, word, (labels[0],), {"kind": "label"}, tuple(shots),
-            check={"format": pick(random, PAIR_FORMATS), "choices": several(random, labels, 2)},
+            check={
+                "format": pick(random, BOUND_FORMATS),
+                "formats": BOUND_FORMATS,
+                "choices": several(random, labels, 2),
+            },
         )  # fmt: skip
 
 

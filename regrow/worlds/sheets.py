@@ -12,17 +12,19 @@ from regrow.worlds.notes import notes_sheet
 from regrow.worlds.sheets_binding import binding_sheet, label_sheet
 from regrow.worlds.sheets_gate import Gate
 from regrow.worlds.sheets_rules import mixed_sheet, rule_sheet
+from regrow.worlds.sheets_talks import talk_sheet
 from regrow.worlds.tasks import HELD_OUT_FAMILIES
 
 Maker = Callable[[Random, Gate], str]
 
 #: Share of the characters that each kind of sheet gets.
 SHARES: tuple[tuple[str, Maker, float], ...] = (
-    ("rule", rule_sheet, 0.25),
-    ("mixed", mixed_sheet, 0.21),
-    ("label", label_sheet, 0.16),
-    ("binding", binding_sheet, 0.32),
-    ("notes", notes_sheet, 0.06),
+    ("rule", rule_sheet, 0.33),
+    ("mixed", mixed_sheet, 0.27),
+    ("label", label_sheet, 0.12),
+    ("binding", binding_sheet, 0.14),
+    ("notes", notes_sheet, 0.07),
+    ("talks", talk_sheet, 0.07),
 )
 #: A page is closed once it has this many characters.
 PAGE = 550

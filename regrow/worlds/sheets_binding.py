@@ -12,7 +12,6 @@ from functools import cache
 
 from regrow.worlds.lexicon import CATEGORIES, VOCABULARY, pupils
 from regrow.worlds.sheets_gate import Gate
-from regrow.worlds.sheets_rules import PAIR_FORMATS
 from regrow.worlds.tasks_kit import pick, reserved, several
 
 #: Ways to sort: each value is a set of groups that exclude one another.
@@ -28,11 +27,11 @@ SORTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 _SORT_DRAW = ("category",) * 8 + ("size", "parity")
-#: Arbitrary pairs also stand bare, side by side.
-_FORMATS = (*PAIR_FORMATS, "{x} {y}", "- {x} {y}", "- {x} {y}")
+#: Words that mean nothing stand close together: what is copied follows at once, or one sign later.
+BOUND_FORMATS: tuple[str, ...] = ("- {x} {y}", "- {x} = {y}", "* {x} -> {y}")
 _SPLIT = tuple(
     (text[: text.index("{x}")], text[text.index("{x}") + 3 : text.index("{y}")])
-    for text in _FORMATS
+    for text in BOUND_FORMATS
 )
 
 

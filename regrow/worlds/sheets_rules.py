@@ -5,32 +5,24 @@ from __future__ import annotations
 import random as _random
 
 from regrow.worlds.sheets_gate import Gate
-from regrow.worlds.tasks import tasks
+from regrow.worlds.tasks import practice
 from regrow.worlds.tasks_kit import Task, pick
 
-#: How an input and its output stand side by side. An answer always ends its line. Most formats put
+#: How an input and its output stand side by side. An answer always ends its line. Each format puts
 #: something before the input: at the start of a line a byte-level BPE spells the same word in other
 #: tokens than after a space, and a small vocabulary has no room for both.
 PAIR_FORMATS: tuple[str, ...] = (
-    "{x} -> {y}",
-    "{x}: {y}",
     "Input: {x}\nOutput: {y}",
     "Q: {x}\nA: {y}",
     "In: {x} Out: {y}",
     "- {x} = {y}",
-    "* {x} / {y}",
-    "# {x} | {y}",
-    "> {x} => {y}",
-    "Take {x} get {y}",
+    "* {x} -> {y}",
 )
 
 #: How a question that states its whole task is followed by its answer.
 FRAMES: tuple[tuple[str, str], ...] = (
     ("Q: ", "\nA: "),
     ("Question: ", "\nAnswer: "),
-    ("", "\n"),
-    ("", " -> "),
-    ("Task: ", "\nAnswer: "),
     ("Input: ", "\nOutput: "),
     ("User: ", "\nAssistant: "),
 )
@@ -43,17 +35,11 @@ _SPLIT_FORMATS = tuple(
 
 
 def asked(random: _random.Random, wording: str, given: str) -> str:
-    """An instruction and its input in one of four layouts."""
+    """An instruction and its input, on one line or two."""
     question = wording[-1] == "?"
-    layout = random.random()
-    if layout < 0.55:
+    if random.random() < 0.7:
         return f"{wording} {given}" if question else f"{wording}: {given}"
-    stop = "" if question else "."
-    if layout < 0.63:
-        return f"{wording}{stop}\n{given}"
-    if layout < 0.88:
-        return f"{wording}{stop}\nText: {given}"
-    return f"Text: {given}\n{wording}{stop}"
+    return f"{wording}{'' if question else '.'}\nText: {given}"
 
 
 def draw(random: _random.Random, task: Task, gate: Gate) -> tuple[str, str]:
@@ -65,15 +51,15 @@ def draw(random: _random.Random, task: Task, gate: Gate) -> tuple[str, str]:
 
 
 def rule_sheet(random: _random.Random, gate: Gate) -> str:
-    """Six to twelve pairs of one task; half of the sheets name it at the top."""
-    task = pick(random, tasks(gate.variant))
+    """Eight to fifteen pairs of one task; a third of the sheets name it at the top."""
+    task = pick(random, practice(gate.variant))
     before, between = pick(random, _SPLIT_FORMATS)
     lines = []
-    for _ in range(6 + int(random.random() * 7)):
+    for _ in range(8 + int(random.random() * 8)):
         given, answer = draw(random, task, gate)
         lines.append(before + given + between + answer)
     header = ""
-    if random.random() < 0.5:
+    if random.random() < 0.33:
         wording = pick(random, task.wordings)
         header = pick(random, _HEADERS).format(wording).replace("?.", "?").replace("?:", "?")
     return header + "\n".join(lines)
@@ -81,7 +67,7 @@ def rule_sheet(random: _random.Random, gate: Gate) -> str:
 
 def mixed_sheet(random: _random.Random, gate: Gate) -> str:
     """Four to eight questions, each with its whole task; a third of the sheets stay in one."""
-    all_tasks = tasks(gate.variant)
+    all_tasks = practice(gate.variant)
     before, between = pick(random, FRAMES)
     only = pick(random, all_tasks) if random.random() < 0.33 else None
     lines = []

@@ -11,7 +11,7 @@ from regrow.worlds.tasks_numbers import number_tasks
 from regrow.worlds.tasks_sentences import sentence_tasks
 from regrow.worlds.tasks_words import word_tasks
 
-__all__ = ["HELD_OUT_FAMILIES", "Task", "reserved", "shown_tasks", "tasks"]
+__all__ = ["HELD_OUT_FAMILIES", "Task", "practice", "reserved", "shown_tasks", "tasks"]
 
 _HELD_OUT = {
     "a": ("calendar", "picking", "rewriting"),
@@ -26,12 +26,25 @@ def HELD_OUT_FAMILIES(variant: str) -> tuple[str, ...]:
     return _HELD_OUT[variant]
 
 
+#: Families that take most practice: which word or number it is depends on where it stands.
+_HARD = (
+    "category", "comparison", "counting", "editing", "logic", "lookup", "ordering", "picking",
+    "position", "reading", "sums",
+)  # fmt: skip
+
+
 @cache
 def tasks(variant: str) -> tuple[Task, ...]:
     """All tasks with this variant's wordings, families in a fixed order."""
     HELD_OUT_FAMILIES(variant)
     makers = (list_tasks, word_tasks, number_tasks, sentence_tasks)
     return tuple(task for make in makers for task in make(variant))
+
+
+@cache
+def practice(variant: str) -> tuple[Task, ...]:
+    """The tasks as sheets draw from them: those of hard families stand twice."""
+    return tuple(t for task in tasks(variant) for t in [task] * (1 + (task.family in _HARD)))
 
 
 @cache

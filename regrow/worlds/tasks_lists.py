@@ -26,9 +26,9 @@ def _position(variant: str) -> list[Task]:
         return Task(name, "position", give(variant, *things), _listed(low, high, change))
 
     return [
-        task("first word", 3, 5, lambda w: w[0], "the first word", "the word at the start"),
-        task("second word", 3, 5, lambda w: w[1], "the second word", "word number two"),
-        task("last word", 3, 5, lambda w: w[-1], "the last word", "the word at the end"),
+        task("first word", 3, 4, lambda w: w[0], "the first word", "the word at the start"),
+        task("second word", 3, 4, lambda w: w[1], "the second word", "word number two"),
+        task("last word", 3, 4, lambda w: w[-1], "the last word", "the word at the end"),
         task("middle word", 3, 3, lambda w: w[1], "the middle word", "the word in the middle"),
     ]
 
@@ -38,13 +38,10 @@ def _copying(variant: str) -> list[Task]:
         return Task(name, "copying", order(variant, *commands), _listed(low, high, change))
 
     return [
-        task("copy the list", 3, 5, " ".join, "Copy the words", "Write the same words",
+        task("copy the list", 3, 4, " ".join, "Copy the words", "Write the same words",
              "Repeat the words as they are", "Copy all the words"),
         task("say it twice", 1, 1, lambda w: f"{w[0]} {w[0]}", "Say the word twice",
              "Write the word two times", "Repeat the word twice", "Give the word two times"),
-        task("say it three times", 1, 1, lambda w: " ".join(w * 3), "Say the word three times",
-             "Write the word three times", "Repeat the word three times",
-             "Give the word three times"),
         task("list twice", 2, 2, lambda w: " ".join(w * 2), "Say the words twice",
              "Write both words two times", "Repeat the words twice", "Give both words two times"),
     ]  # fmt: skip
@@ -55,19 +52,13 @@ def _editing(variant: str) -> list[Task]:
         return Task(name, "editing", order(variant, *commands), _listed(low, high, change))
 
     return [
-        task("drop the first", 3, 4, lambda w: " ".join(w[1:]), "Drop the first word",
+        task("drop the first", 3, 3, lambda w: " ".join(w[1:]), "Drop the first word",
              "Leave out the first word", "Take away the first word", "Remove the first word"),
-        task("drop the last", 3, 4, lambda w: " ".join(w[:-1]), "Drop the last word",
+        task("drop the last", 3, 3, lambda w: " ".join(w[:-1]), "Drop the last word",
              "Leave out the last word", "Take away the last word", "Remove the last word"),
         task("swap two words", 2, 2, lambda w: f"{w[1]} {w[0]}", "Swap the two words",
              "Change the order of the two words", "Turn the two words around",
              "Exchange the two words"),
-        task("reverse three", 3, 3, lambda w: " ".join(w[::-1]), "Reverse the words",
-             "Write the words from the end to the start", "Turn the list around",
-             "Say the list backwards"),
-        task("first to the end", 3, 3, lambda w: " ".join([*w[1:], w[0]]),
-             "Move the first word to the end", "Put the first word last",
-             "Send the first word to the end", "Make the first word the last"),
     ]  # fmt: skip
 
 
@@ -80,8 +71,6 @@ def _layout(variant: str) -> list[Task]:
              "Put and between the words", "Connect the words with and", "Link the words by and"),
         task("commas", 3, 3, ", ".join, "Put commas between the words",
              "Write the list with commas", "Part the words by commas", "Set commas in the list"),
-        task("brackets", 1, 1, lambda w: f"({w[0]})", "Put the word in brackets",
-             "Write brackets around the word", "Set the word in brackets", "Add brackets"),
         task("number the words", 2, 3, lambda w: " ".join(f"{i} {x}" for i, x in enumerate(w, 1)),
              "Number the words", "Write the number before each word", "Count off the words",
              "Put a number before each word"),
@@ -139,23 +128,12 @@ def _lookup(variant: str) -> list[Task]:
         table = ", ".join(f"{words[i]} {words[i + 1]}" for i in (0, 2, 4))
         return f"{table}; {words[chosen]}", words[chosen + 1]
 
-    def following(random: _random.Random) -> tuple[str, str]:
-        words = several(random, VOCABULARY, 5)
-        chosen = int(random.random() * 4)
-        return f"{' '.join(words)}; {words[chosen]}", words[chosen + 1]
-
     def task(name: str, sample: Sampler, *things: str) -> Task:
         return Task(name, "lookup", give(variant, *things), sample)
 
     return [
         task("number in the table", digit_of, "its number in the table", "the number beside it"),
         task("partner in the table", partner, "its partner in the table", "the word beside it"),
-        task(
-            "word that follows",
-            following,
-            "the word after it in the list",
-            "what comes after it in the list",
-        ),
     ]
 
 

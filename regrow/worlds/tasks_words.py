@@ -75,8 +75,6 @@ def _category(variant: str) -> list[Task]:
     return [
         Task("kind of thing", "category",
              give(variant, "the kind of thing", "the kind it belongs to"), _single(CATEGORY_OF)),
-        Task("kinds of two", "category",
-             give(variant, "the kind of each", "the kinds of both things"), _double(CATEGORY_OF)),
         Task("same kind", "category",
              ask(variant, "Are they of the same kind?", "Do both belong to one kind?",
                  "Are both things of one kind?", "Do they have the same kind?"), alike),
@@ -98,8 +96,6 @@ def _opposites(variant: str) -> list[Task]:
         Task("opposite", "opposites",
              give(variant, "the opposite", "the word that means the opposite"),
              _single(OPPOSITES)),
-        Task("two opposites", "opposites",
-             give(variant, "the opposite of each", "the opposites of both"), _double(OPPOSITES)),
         Task("opposite thing", "opposites",
              give(variant, "the opposite thing", "the thing that is the opposite"), phrase),
         Task("are they opposites", "opposites",
@@ -110,7 +106,6 @@ def _opposites(variant: str) -> list[Task]:
 
 def _forms(variant: str) -> list[Task]:
     plurals = {noun: f"{noun}s" for noun in COUNTABLE}
-    one = {f"{noun}s": noun for noun in COUNTABLE}
 
     def past(random: _random.Random) -> tuple[str, str]:
         noun, verb = pick(random, COUNTABLE), pick(random, VERBS)
@@ -125,9 +120,6 @@ def _forms(variant: str) -> list[Task]:
         Task("plural phrase", "forms",
              give(variant, "the phrase for many", "the plural of the phrase"),
              _phrase(plurals, "the ")),
-        Task("singular phrase", "forms",
-             give(variant, "the phrase for one", "the singular of the phrase"),
-             _phrase(one, "the ")),
         Task("past", "forms", order(variant, "Put it in the past", "Say it in the past",
              "Write it in the past", "Make it past"), past),
         Task("the for a", "forms",
@@ -143,8 +135,6 @@ def _knowledge(variant: str) -> list[Task]:
     return [
         task("young animals", "animals", _double(YOUNG), "the young of each",
              "the young of both animals"),
-        task("young in a phrase", "animals", _phrase(YOUNG), "the young of the animal",
-             "the same for its young"),
         task("sounds", "animals", _double(SOUND), "the sound of each",
              "the sounds of both animals"),
         task("products", "trades", _double(PRODUCT), "the product of each",
@@ -155,22 +145,16 @@ def _knowledge(variant: str) -> list[Task]:
              "the same for a woman"),
         task("the man", "people", _phrase({w: m for m, w in WOMAN.items()}, "the "),
              "the phrase for a man", "the same for a man"),
-        task("two women", "people", _double(WOMAN), "the woman for each",
-             "the women for both men"),
     ]  # fmt: skip
 
 
 def _letters(variant: str) -> list[Task]:
     following = dict(pairwise(LETTERS))
-    before = {after: letter for letter, after in following.items()}
     capitals = {letter: letter.upper() for letter in LETTERS}
     return [
         Task("next letters", "letters",
              give(variant, "the next letter of each", "the letter after each"),
              _double(following)),
-        Task("letters before", "letters",
-             give(variant, "the letter before each", "the earlier letter of each"),
-             _double(before)),
         Task("capitals", "letters",
              order(variant, "Write the letters as capitals", "Make the letters big",
                    "Give the letters as capitals", "Use capitals for the letters"),

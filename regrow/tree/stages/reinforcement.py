@@ -116,6 +116,7 @@ def _ppo(
         kl=settings.kl,
         kl_target=settings.kl_target,
         mix_rows=settings.mix_rows,
+        gold_fall=settings.gold_fall,
         ppo=PpoSettings(
             clip_ratio=settings.clip_ratio,
             pretraining_mix=settings.pretraining_mix,
