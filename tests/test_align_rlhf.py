@@ -20,7 +20,7 @@ from regrow.records import Conversation, Message
 from regrow.train.precision import choose
 
 LOOP = RlhfLoop(
-    steps=25, prompts=16, samples=2, length=6, minibatches=2, rate=3e-3, value_rate=3e-3, warmup=1,
+    steps=35, prompts=16, samples=2, length=6, minibatches=2, rate=3e-3, value_rate=3e-3, warmup=1,
     kl=0.0, checkpoint_every=2, ppo=PpoSettings(pretraining_mix=0.0, no_end_score=None),
 )  # fmt: skip
 

@@ -27,7 +27,7 @@ def test_only_the_answer_and_its_end_count(tokenizer: Tokenizer) -> None:
     supply = ConversationRows([talk("Who is the baker?", "Ana.")], tokenizer, 48, seed=0)
     ids, weights = supply.row(0)
     counted = [int(id_) for id_, weight in zip(ids[1:], weights) if weight]
-    assert counted == [*tokenizer.encode("Ana."), tokenizer.end]
+    assert counted == [*tokenizer.encode(" Ana."), tokenizer.end]
 
 
 def test_every_conversation_stands_whole_in_each_epoch(tokenizer: Tokenizer) -> None:
@@ -36,7 +36,7 @@ def test_every_conversation_stands_whole_in_each_epoch(tokenizer: Tokenizer) -> 
     rows = len(supply._pack(0))
     text = "".join(tokenizer.decode(supply.row(i)[0]) for i in range(rows))
     for n in range(20):
-        assert text.count(f"Who is {n}?The baker {n}.") == 1
+        assert text.count(f" Who is {n}? The baker {n}.") == 1
 
 
 def test_rows_are_the_same_whatever_was_asked_before(tokenizer: Tokenizer) -> None:

@@ -74,7 +74,7 @@ def test_one_by_one_and_batch_give_the_same_ids(tokenizer: Tokenizer) -> None:
 
 def test_chat_trains_on_what_the_assistant_writes_and_its_end(tokenizer: Tokenizer) -> None:
     ids, mask = tokenizer.chat([Message("user", "cat"), Message("assistant", "dog")])
-    cat, dog = tokenizer.encode("cat"), tokenizer.encode("dog")
+    cat, dog = tokenizer.encode(" cat"), tokenizer.encode(" dog")  # as words in running text
     assert ids == [tokenizer.user, *cat, tokenizer.end, tokenizer.assistant, *dog, tokenizer.end]
     assert mask == [0] * (len(cat) + 3) + [1] * (len(dog) + 1)
 

@@ -137,7 +137,7 @@ def test_a_tuned_node_answers_a_chat(client: openai.OpenAI, speaker: Speaker) ->
     assert answer.choices[0].message.content == ANSWER
     assert answer.choices[0].finish_reason == "stop"
     asked = len(speaker.chat_prompt([Message("user", QUESTION)]))
-    said = len(speaker.tokenizer.encode(ANSWER)) + 1  # and the end of the turn
+    said = len(speaker.tokenizer.encode(f" {ANSWER}")) + 1  # and the end of the turn
     assert answer.usage is not None
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (asked, said)
     assert answer.usage.total_tokens == asked + said

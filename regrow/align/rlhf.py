@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ from regrow.seeds import derive, rng
 from regrow.train.checkpoint import Checkpoints
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import Precision, choose
+
+#: How many prompts the gold score is watched on, and every so many steps.
+WATCHED, WATCH_EVERY = 192, 5
 
 #: Judges an answer to a prompt that has a `check`, without noise; watched, never trained on.
 Gold = Callable[[Conversation, str], float]
@@ -78,7 +81,7 @@ class Rlhf:
         precision: Precision | None = None,
     ) -> None:
         precision = precision or choose()
-        self.tokenizer, self.prompts, self.loop, self.seed = tokenizer, prompts, loop, seed
+        self.tokenizer, self.loop, self.seed = tokenizer, loop, seed
         self.reference = copy.deepcopy(policy).to(precision.dtype).eval()
         self.reward = copy.deepcopy(reward).to(precision.dtype).eval()
         self.policy, self.values = policy, copy.deepcopy(reward)
@@ -90,9 +93,19 @@ class Rlhf:
         self.controller = KlController(loop.kl, loop.kl_target)
         self.mix, self.gold = mix, gold
         self.average = self.optimizer.trainable.master.clone() if loop.average else None
-        watched = gold is not None and loop.gold_fall is not None
-        self.guard = GoldGuard(fall=loop.gold_fall or 0.0) if watched else None
-        self.best = self.optimizer.trainable.master.clone() if watched else None
+        self.watched, self.prompts = self._put_aside(prompts) if loop.gold_fall else ([], prompts)
+        self.guard = GoldGuard(fall=loop.gold_fall or 0.0) if self.watched else None
+        self.best = self.optimizer.trainable.master.clone() if self.watched else None
+
+    def _put_aside(
+        self, prompts: Sequence[Conversation]
+    ) -> tuple[list[Conversation], list[Conversation]]:
+        """Prompts to watch gold on, at most a quarter of those that can be judged, and the rest."""
+        judged = [i for i, prompt in enumerate(prompts) if prompt.check and self.gold]
+        order = rng(self.seed, "watched").permutation(len(judged))[: min(WATCHED, len(judged) // 4)]
+        aside = {judged[i] for i in order}
+        watched = [prompts[i] for i in sorted(aside)]
+        return watched, [prompt for i, prompt in enumerate(prompts) if i not in aside]
 
     def chosen(self, step: int) -> list[Conversation]:
         """The prompts of a step: a seeded order without repeats within an epoch."""
@@ -242,11 +255,19 @@ class Rlhf:
             "guard": self.guard.state() if self.guard else None,
         }  # fmt: skip
 
-    def sent_back(self, figures: Mapping[str, float]) -> bool:
-        """Keep the weights if these figures are the best; if gold fell, return to those kept."""
-        if self.guard is None or self.best is None or "gold" not in figures:
-            return False
-        verdict = self.guard.note(figures["gold"], figures["reward"])
+    def watch(self) -> dict[str, float]:
+        """Keep the weights if they are the best by gold; if gold fell, return to those kept."""
+        if self.guard is None or self.best is None or self.gold is None:
+            return {}
+        tokenizer = self.tokenizer
+        ids = [tokenizer.chat(p.messages, answer=True)[0] for p in self.watched]
+        stops = (tokenizer.end, tokenizer.eos)
+        answers = generate(self.policy, tokenizer, ids, Sampling(self.loop.length, stop_ids=stops))
+        golds = [self.gold(p, a.text) for p, (a,) in zip(self.watched, answers)]
+        rows = [[*asked, *a.ids] for asked, (a,) in zip(ids, answers)]
+        gold = float(np.mean(golds))
+        reward = float(score_rows(self.reward, rows, tokenizer.pad).mean())
+        verdict = self.guard.note(gold, reward)
         master = self.optimizer.trainable.master
         if verdict == "best":
             self.best.copy_(master)
@@ -254,7 +275,8 @@ class Rlhf:
             master.copy_(self.best)
             self.optimizer.trainable.publish()
             self.controller.beta *= 2
-        return verdict == "fell"
+        figures = {"watched_gold": gold, "watched_reward": reward}
+        return figures | ({"returned": 1.0} if verdict == "fell" else {})
 
     def run(self, folder: Path, progress: Progress = silent) -> dict[str, Any]:
         """Go on from the last checkpoint in `folder` to the end; returns the figures by step."""
@@ -268,12 +290,10 @@ class Rlhf:
             step = found.meta["step"]
             lines = found.meta["lines"]
         while step < self.loop.steps and not (self.guard and self.guard.over):
+            seen = self.watch() if step % WATCH_EVERY == 0 else {}
             rollouts, groups, figures = self.roll_out(step)
-            if self.sent_back(figures):
-                figures["returned"] = 1.0
-            else:
-                figures |= self.update(rollouts, groups, step)
-                self.controller.update(figures["kl"], len(groups))
+            figures |= self.update(rollouts, groups, step) | seen
+            self.controller.update(figures["kl"], len(groups))
             step += 1
             figures |= {"step": step, "beta": self.controller.beta}
             lines.append({name: round(value, 5) for name, value in figures.items()})
@@ -282,14 +302,14 @@ class Rlhf:
             progress(step, self.loop.steps, phase="ppo", **shown)
             if step % self.loop.checkpoint_every == 0 or step == self.loop.steps:
                 checkpoints.save(step, self.tensors(), self.state(step) | {"lines": lines})
-        kept = self.average
-        if self.guard is not None and self.guard.best is not None:
-            kept = self.best
+        last = self.watch()
+        kept = self.average if self.best is None else self.best
         if kept is not None:
             self.optimizer.trainable.master.copy_(kept)
             self.optimizer.trainable.publish()
-        guard = self.guard.state() if self.guard else {}
-        return {"steps": lines, **{name: guard[name] for name in ("best", "returned") if guard}}
+        if self.guard is None:
+            return {"steps": lines}
+        return {"steps": lines, "last": last, "guard": self.guard.state()}
 
 
 def _groups(families: Sequence[str], least: int = 8) -> list[str]:

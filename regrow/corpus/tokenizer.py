@@ -43,7 +43,7 @@ CHAT_TEMPLATE = (
     "{%- if message['role'] not in ['system', 'user', 'assistant'] -%}"
     "{{- raise_exception('a role is system, user or assistant') -}}"
     "{%- endif -%}"
-    "{{- '<|' + message['role'] + '|>' + message['content']" + _BREAK + " + '<|end|>' -}}"
+    "{{- '<|' + message['role'] + '|> ' + message['content']" + _BREAK + " + '<|end|>' -}}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
 )
@@ -147,8 +147,10 @@ class Tokenizer:
     def chat(
         self, messages: Sequence[Message], answer: bool = False
     ) -> tuple[list[int], list[int]]:
-        """Ids and loss mask (both [t]) of `<|role|>content<|end|>` turns.
+        """Ids and loss mask (both [t]) of `<|role|> content<|end|>` turns.
 
+        The space before the content matters: it gives a word at the start of an answer the token
+        that it has in running text, where pretraining met it. `generate` drops it from answers.
         The mask is 1 on what the assistant writes, its `<|end|>` included. With `answer` the ids
         end with `<|assistant|>`, ready to generate. Raises RegrowError on an unknown role.
         """
@@ -157,7 +159,7 @@ class Tokenizer:
         for message in messages:
             if message.role not in ROLES:
                 raise RegrowError(f"unknown role {message.role!r}; use system, user or assistant")
-            content = [*self.encode(break_specials(message.content)), self.end]
+            content = [*self.encode(" " + break_specials(message.content)), self.end]
             ids += [self.special[f"<|{message.role}|>"], *content]
             mask += [0, *[int(message.role == "assistant")] * len(content)]
         if answer:

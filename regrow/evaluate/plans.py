@@ -135,7 +135,7 @@ class Asker:
         decoding = Decoding(max_tokens, (), temperature, samples)
         return Request(
             item, variant, "chat", "chat", ids[-(self.context - max_tokens) :], decoding,
-            self.tokenizer.encode(gold) if gold else [],
+            self.tokenizer.encode(f" {gold}") if gold else [],
             [self.tokenizer.end] if gold and whole else [],
         )  # fmt: skip
 

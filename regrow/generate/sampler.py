@@ -191,7 +191,10 @@ def _left_pad(rows: list[list[int]], width: int, device: torch.device) -> tuple[
 def _text(sample: _Sample, tokenizer: Decodes, sampling: Sampling) -> str:
     ids = sample.ids[:-1] if sample.ids and sample.ids[-1] in sampling.stop_ids else sample.ids
     text = tokenizer.decode(ids)
-    return text[: sample.cut] if sample.cut >= 0 else text
+    text = text[: sample.cut] if sample.cut >= 0 else text
+    if sample.prompt[-1] == getattr(tokenizer, "assistant", None):
+        text = text.removeprefix(" ")  # the chat layout's, not the answer's
+    return text
 
 
 def _completion(sample: _Sample, tokenizer: Decodes, sampling: Sampling) -> Completion:

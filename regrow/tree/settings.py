@@ -104,9 +104,9 @@ class RewardSettings(Training):
     InstructGPT takes one epoch over 33k prompts; with two thousand, three are needed (docs/log.md).
     """
 
-    rows: int = Field(default=32, gt=0, description="prompts a step, each with all its answers")
+    rows: int = Field(default=16, gt=0, description="prompts a step, each with all its answers")
     optimizer: Literal["muon", "adamw"] = "adamw"
-    rate: float = Field(default=2e-3, gt=0)
+    rate: float = Field(default=5e-4, gt=0)
     warmup: int = Field(default=10, ge=0)
     prompts: Count = Field(default=2048, gt=0)
     samples: int = Field(default=4, gt=1, description="answers ranked a prompt")
@@ -118,8 +118,8 @@ class RlhfSettings(Strict):
     """Reward model on rankings, then PPO against it with a KL term and a pretraining mix.
 
     A node's `tokens` bound what the answers may take: steps = tokens / (rows * samples * length).
-    With `dialogue` the parent is first tuned on dialogues (`tuning_tokens`) and all prompts are
-    dialogues.
+    With `dialogue` the parent is first tuned on dialogues (`tuning_tokens`) and half
+    of the prompts are dialogues.
     """
 
     rows: int = Field(default=64, gt=0, description="prompts answered a step")
@@ -134,7 +134,7 @@ class RlhfSettings(Strict):
         default=None, gt=0, description="nats a token that an adaptive weight steers to"
     )
     gold_fall: float | None = Field(
-        default=0.15,
+        default=0.1,
         gt=0,
         description="points of the unseen raters' score that may be lost before the policy returns "
         "to its best and the KL weight doubles",

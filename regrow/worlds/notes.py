@@ -72,15 +72,23 @@ def filler(random: _random.Random, variant: str, words: int) -> str:
 
 
 def notes_sheet(random: _random.Random, gate: Gate) -> str:
-    """Two to four notes of one kind, 5-130 words of other sentences, and one to three returns."""
+    """Two to six notes of one kind, in half of the sheets up to 130 words of other sentences, and
+    one or two returns to every note."""
     kind, variant = pick(random, KINDS), gate.variant
-    wanted = 2 + int(random.random() * 3)
+    wanted = 2 + int(random.random() * 5)
     notes: dict[str, str] = {}
     while len(notes) < wanted:
         subject, value = draw_note(random, variant, kind)
         if subject not in notes and gate.passes(note_key(kind, subject, value)):
             notes[subject] = value
     top = " ".join(state(variant, kind, subject, value) for subject, value in notes.items())
-    subjects = several(random, list(notes), 1 + int(random.random() * min(3, wanted)))
+    between = []
+    if random.random() < 0.5:
+        between.append(filler(random, variant, 5 + int(random.random() * 125)))
+    subjects = [
+        subject
+        for _ in range(1 + (random.random() < 0.5))
+        for subject in several(random, list(notes), wanted)
+    ]
     returns = [f"{come_back(random, variant, kind, s)} {notes[s]}." for s in subjects]
-    return "\n".join([top, filler(random, variant, 5 + int(random.random() * 125)), *returns])
+    return "\n".join([top, *between, *returns])

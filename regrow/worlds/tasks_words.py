@@ -86,21 +86,12 @@ def _opposites(variant: str) -> list[Task]:
         adjective, noun = pick(random, ADJECTIVES), pick(random, NOUNS)
         return f"{adjective} {noun}", f"{OPPOSITES[adjective]} {noun}"
 
-    def opposed(random: _random.Random) -> tuple[str, str]:
-        truth = random.random() < 0.5
-        word, other = several(random, ADJECTIVES, 2)
-        second = OPPOSITES[word] if truth else other
-        return f"{word} {second}", yes(OPPOSITES[word] == second)
-
     return [
         Task("opposite", "opposites",
              give(variant, "the opposite", "the word that means the opposite"),
              _single(OPPOSITES)),
         Task("opposite thing", "opposites",
              give(variant, "the opposite thing", "the thing that is the opposite"), phrase),
-        Task("are they opposites", "opposites",
-             ask(variant, "Are they opposites?", "Is one the opposite of the other?",
-                 "Do they mean the opposite?", "Are the two words opposites?"), opposed),
     ]  # fmt: skip
 
 
@@ -116,7 +107,6 @@ def _forms(variant: str) -> list[Task]:
         return f"a {noun}" if noun[0] not in "aeiou" else f"an {noun}", f"the {noun}"
 
     return [
-        Task("plural", "forms", give(variant, "the plural", "the form for many"), _single(plurals)),
         Task("plural phrase", "forms",
              give(variant, "the phrase for many", "the plural of the phrase"),
              _phrase(plurals, "the ")),

@@ -31,8 +31,10 @@ def rlhf(context: StageContext) -> dict[str, Any]:
     record: dict[str, Any] = {}
     if settings.dialogue and settings.tuning_tokens:
         model, record["dialogue_tuning"] = _dialogue_tuning(context, settings, model, tokenizer)
-    world = "dialogue_prompts" if settings.dialogue else "prompts"
-    prompts = conversations(context, world, "prompts")
+    prompts = conversations(context, "prompts", "prompts")
+    if settings.dialogue:  # and as many single questions, so that what they teach is not lost
+        talks = conversations(context, "dialogue_prompts", "prompts")
+        prompts = talks + some(prompts, len(talks), context.seed, "single questions")
     prompts = fitting(prompts, model, tokenizer, settings.length)
     reward, record["reward_model"] = _reward_model(context, settings, model, tokenizer, prompts)
     record["ppo"] = _ppo(context, settings, model, tokenizer, prompts, reward)
