@@ -20,14 +20,6 @@ def _changed(low: int, high: int, change: Callable[[int], int]) -> Sampler:
     return sample
 
 
-def _pair(change: Callable[[int, int], str]) -> Sampler:
-    def sample(random: _random.Random) -> tuple[str, str]:
-        first, second = pick(random, _DIGITS), pick(random, _DIGITS)
-        return f"{first} {second}", change(first, second)
-
-    return sample
-
-
 def _numbers(variant: str) -> list[Task]:
     def task(name: str, sample: Sampler, *commands: str) -> Task:
         return Task(name, "numbers", order(variant, *commands), sample)
@@ -43,16 +35,17 @@ def _numbers(variant: str) -> list[Task]:
 
 
 def _sums(variant: str) -> list[Task]:
-    return [
-        Task("sum", "sums", give(variant, "the sum", "the total of both"),
-             _pair(lambda a, b: str(a + b))),
-    ]  # fmt: skip
+    def pair(random: _random.Random) -> tuple[str, str]:
+        first, second = pick(random, _DIGITS), pick(random, _DIGITS)
+        return f"{first} {second}", str(first + second)
+
+    return [Task("sum", "sums", give(variant, "the sum", "the total of both"), pair)]
 
 
 def _comparison(variant: str) -> list[Task]:
-    def chooser(count: int, choose: Callable[[list[int]], int]) -> Sampler:
+    def chooser(choose: Callable[[list[int]], int]) -> Sampler:
         def sample(random: _random.Random) -> tuple[str, str]:
-            numbers = several(random, _BELOW_100, count)
+            numbers = several(random, _BELOW_100, 2)
             return " ".join(map(str, numbers)), str(choose(numbers))
 
         return sample
@@ -69,8 +62,8 @@ def _comparison(variant: str) -> list[Task]:
         return Task(name, "comparison", give(variant, *things), sample)
 
     return [
-        task("larger", chooser(2, max), "the larger number", "the number that is more"),
-        task("smaller", chooser(2, min), "the smaller number", "the number that is less"),
+        task("larger", chooser(max), "the larger number", "the number that is more"),
+        task("smaller", chooser(min), "the smaller number", "the number that is less"),
         Task("is it more", "comparison",
              ask(variant, "Is the first number more?", "Is the first number the larger one?",
                  "Is the first number above the second?", "Does the first number beat the second?"),
@@ -80,9 +73,9 @@ def _comparison(variant: str) -> list[Task]:
 
 
 def _ordering(variant: str) -> list[Task]:
-    def sorter(count: int, down: bool) -> Sampler:
+    def sorter(down: bool) -> Sampler:
         def sample(random: _random.Random) -> tuple[str, str]:
-            numbers = several(random, _BELOW_100 if count == 2 else _DIGITS, count)
+            numbers = several(random, _BELOW_100, 2)
             ordered = sorted(numbers, reverse=down)
             return " ".join(map(str, numbers)), " ".join(map(str, ordered))
 
@@ -99,10 +92,10 @@ def _ordering(variant: str) -> list[Task]:
     return [
         Task("sort two up", "ordering", order(variant, "Sort the two numbers upwards",
              "Put the smaller number first", "Order the two numbers upwards",
-             "Start with the smaller number"), sorter(2, False)),
+             "Start with the smaller number"), sorter(False)),
         Task("sort two down", "ordering", order(variant, "Sort the two numbers downwards",
              "Put the larger number first", "Order the two numbers downwards",
-             "Start with the larger number"), sorter(2, True)),
+             "Start with the larger number"), sorter(True)),
         Task("earlier month", "ordering", give(variant, "the earlier month and the day",
              "the month that comes first and the day"), earlier(MONTHS)),
     ]  # fmt: skip
