@@ -211,6 +211,11 @@ def test_steps_of_ppo_count_their_own_tokens() -> None:
     assert smooth(rows, "reward") == [(70, 0.1), (150, 0.2)]
 
 
+def test_what_is_measured_now_and_then_stands_at_the_tokens_of_all_steps() -> None:
+    rows = [{"tokens": 70.0, "reward": 0.1}, {"tokens": 80.0, "reward": 0.2, "watched_gold": 5.0}]
+    assert smooth(rows, "watched_gold") == [(150, 5.0)]
+
+
 def test_curves_are_thinned_to_means() -> None:
     rows = [{"tokens": n, "loss": float(n % 2)} for n in range(1, 1001)]
     points = smooth(rows, "loss", most=100)

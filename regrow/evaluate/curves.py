@@ -129,6 +129,8 @@ def training(run: Run) -> str:
         ("RLHF: reward by tokens", "reward", [n for n in run.nodes if n.stage == "rlhf"]),
         ("RLHF: distance from the parent (KL) by tokens", "kl",
          [n for n in run.nodes if n.stage == "rlhf"]),
+        ("RLHF: gold score on prompts put aside, by tokens", "watched_gold",
+         [n for n in run.nodes if n.stage == "rlhf"]),
     )  # fmt: skip
     panels = []
     for title, key, nodes in groups:
@@ -164,12 +166,11 @@ def smooth(
     begun = last = 0.0
     own = any("policy_loss" in row or "reward" in row for row in metrics)
     for row in metrics:
-        if row.get(key) is None:
-            continue
         tokens = float(row.get("tokens", row.get("step", 0)))
         begun = last if own or begun + tokens <= last else begun
         last = begun + tokens
-        points.append((last, float(row[key])))
+        if row.get(key) is not None:
+            points.append((last, float(row[key])))
     size = max(1, -(-len(points) // most))
     pieces = [points[i : i + size] for i in range(0, len(points), size)]
     return [(piece[-1][0], sum(y for _, y in piece) / len(piece)) for piece in pieces]
