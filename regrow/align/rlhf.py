@@ -36,7 +36,7 @@ from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import Precision, choose
 
 #: How many prompts the gold score is watched on, and every so many steps.
-WATCHED, WATCH_EVERY = 192, 5
+WATCHED, WATCH_EVERY = 128, 5
 
 #: Judges an answer to a prompt that has a `check`, without noise; watched, never trained on.
 Gold = Callable[[Conversation, str], float]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from regrow.tree.settings import RlhfSettings
 from regrow.tree.stage import Stage, StageContext
 from regrow.tree.stages.documents import grow_corpus, grow_world
 from regrow.tree.stages.outcome import import_folder, measure_node, write_report
@@ -20,8 +21,18 @@ def _characters(context: StageContext) -> float:
     return float(sum(context.recipe.world.characters.values()))
 
 
-#: Estimates are fitted to seedling and laptop on two cores: a token of an answer in PPO costs about
-#: four tokens of training (drawn, scored by three models, learnt from by two).
+def _rlhf_tokens(context: StageContext) -> float:
+    """A token of an answer in PPO costs about four of training (drawn, scored by three models,
+    learnt from by two), a rated sample about sixty; dialogues have longer prompts."""
+    settings = context.node.settings if context.node else None
+    if not isinstance(settings, RlhfSettings):
+        return 0.0
+    rated = settings.reward.prompts * settings.reward.samples
+    work = 4 * _tokens(context) + 60.0 * rated
+    return settings.tuning_tokens + 2 * work if settings.dialogue else work
+
+
+#: Estimates are fitted to seedling and laptop on two cores.
 STAGES: Mapping[str, Stage] = {
     "world": Stage(
         grow_world, lambda context: _characters(context) / 1.5e6, unit="seconds", resumable=False
@@ -32,7 +43,7 @@ STAGES: Mapping[str, Stage] = {
     "pretrain": Stage(pretrain, _tokens),
     "supervised": Stage(supervised, _tokens),
     "feedme": Stage(feedme, _tokens),
-    "rlhf": Stage(rlhf, lambda context: 4 * _tokens(context)),
+    "rlhf": Stage(rlhf, _rlhf_tokens),
     "import": Stage(import_folder, lambda context: 2.0, unit="seconds"),
     "measure": Stage(
         measure_node,
