@@ -24,7 +24,8 @@ def edges(run: Path) -> list[dict[str, Any]]:
 
 
 def clock(seconds: float) -> str:
-    return f"{seconds / 60:.0f}:{seconds % 60:02.0f}"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
 
 
 def times(run: Path) -> list[str]:
