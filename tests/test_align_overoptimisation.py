@@ -64,7 +64,10 @@ def test_a_run_ends_at_its_best_by_gold(tokenizer: Tokenizer, tmp_path: Path) ->
 
 def test_what_is_watched_is_never_trained_on(tokenizer: Tokenizer) -> None:
     run = opposed(tokenizer, 1)
-    assert len(run.watched) == 4 and len(run.prompts) == 12
+    aside = {id(prompt) for prompt in run.watched}
+    drawn = {id(prompt) for step in range(8) for prompt in run.chosen(step)}
+    assert (len(aside), len(drawn)) == (4, 12)
+    assert not aside & drawn
 
 
 def test_a_stopped_run_ends_with_the_same_bits(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from regrow.model.decoder import Decoder
 class Letters:
     """Token i is the letter i of the alphabet; 40 and above are halves of a two-byte character."""
 
+    assistant = -1
+
     def decode(self, ids: list[int]) -> str:
         return bytes(97 + i if i < 26 else 65 + i - 26 if i < 40 else 0xC3 for i in ids).decode(
             errors="replace"

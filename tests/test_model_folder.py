@@ -18,6 +18,8 @@ UNTIED = ModelConfig(50, 16, 2, 4, 4, 24, 80, rope_theta=500.0, norm_eps=1e-6, t
 
 
 class Spaced:
+    assistant = -1
+
     def decode(self, ids: list[int]) -> str:
         return " ".join(map(str, ids))
 

@@ -1,8 +1,7 @@
-"""The server as the real `openai` client sees it, and the chat in the terminal."""
+"""The server as the real `openai` client sees it."""
 
 from __future__ import annotations
 
-import io
 import json
 import socket
 import threading
@@ -18,7 +17,6 @@ import pytest
 import torch
 import uvicorn
 from fastapi import FastAPI
-from rich.console import Console
 
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
 from regrow.errors import RegrowError
@@ -29,7 +27,6 @@ from regrow.model.folder import save_model
 from regrow.records import Message
 from regrow.serve import api
 from regrow.serve.api import create_app, is_loopback, serve
-from regrow.serve.chat import chat
 from regrow.serve.speaker import Speaker
 
 PAGE = "The mill stands by the river. It grinds corn for the town. " * 3
@@ -451,86 +448,6 @@ def test_the_server_says_where_it_listens(
     serve(nodes, port=0)
     said = capsys.readouterr().out
     assert said.startswith("serving base, tuned at http://127.0.0.1:")
-
-
-def talk(folder: Path, *lines: str, **settings: Any) -> str:
-    """What the terminal shows for these lines."""
-    screen, coming = io.StringIO(), iter(lines)
-
-    def read() -> str:
-        try:
-            return next(coming)
-        except StopIteration:
-            raise EOFError from None
-
-    chat(folder, console=Console(file=screen, width=200), read=read, **settings)
-    return screen.getvalue()
-
-
-def test_the_terminal_holds_a_conversation(run: Path) -> None:
-    shown = talk(run / "tuned", QUESTION, SECOND, "/quit", "never read")
-    assert "tuned answers." in shown
-    assert shown.splitlines()[1:] == [ANSWER, SECOND_ANSWER]
-
-
-def test_a_reset_forgets_the_conversation(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[list[str]] = []
-    original = Speaker.chat_prompt
-
-    def seen(self: Speaker, messages: list[Message]) -> list[int]:
-        asked.append([m.content for m in messages])
-        return original(self, messages)
-
-    monkeypatch.setattr(Speaker, "chat_prompt", seen)
-    talk(run / "tuned", QUESTION, SECOND, "/reset", SECOND)
-    assert asked == [[QUESTION], [QUESTION, ANSWER, SECOND], [SECOND]]
-
-
-def test_a_long_conversation_loses_its_early_turns(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prompts: list[list[int]] = []
-
-    def brief(self: Speaker, prompt: list[int], *arguments: object) -> Iterator[str]:
-        prompts.append(prompt)
-        yield ANSWER
-
-    monkeypatch.setattr(Speaker, "stream", brief)
-    shown = talk(run / "tuned", *[QUESTION] * 12, "/quit", max_tokens=20)
-    assert shown.splitlines()[1:] == [ANSWER] * 12
-    lengths = [len(prompt) for prompt in prompts]
-    assert lengths[0] < lengths[1] < lengths[2] < lengths[-1] == lengths[-2] <= CONTEXT - 20
-    assert prompts[-1][-lengths[0] :] == prompts[0]
-
-
-def test_a_base_node_continues_the_line(run: Path) -> None:
-    shown = talk(run / "base", "The mill", max_tokens=5)
-    assert "base is a base model: it continues your text" in shown
-    assert shown.splitlines()[1].startswith("The mill stands by")
-
-
-def test_the_node_can_be_changed(run: Path) -> None:
-    shown = talk(run / "base", "/node tuned", QUESTION, "/node nobody", "/help")
-    assert ANSWER in shown
-    assert "there is no node 'nobody' here; choose one of base, tuned" in shown
-    assert shown.count("/reset forgets the conversation") == 3
-
-
-def test_what_does_not_fit_is_said_and_the_talk_goes_on(run: Path) -> None:
-    shown = talk(run / "tuned", PAGE * 9, QUESTION)
-    assert "say it in fewer words" in shown
-    assert ANSWER in shown
-
-
-def test_ctrl_c_stops_the_answer_and_not_the_talk(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(self: Speaker, *arguments: object) -> Iterator[str]:
-        yield "By the"
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Speaker, "stream", interrupted)
-    assert talk(run / "tuned", QUESTION, QUESTION).count("By the (stopped)") == 2
 
 
 def test_api_imports_nothing_of_the_tree() -> None:

@@ -14,10 +14,13 @@ from regrow.worlds import notes, problems
 from regrow.worlds.lessons import demonstrations_tasks
 from regrow.worlds.lexicon import CATEGORIES, CATEGORY_OF, NOUNS, VOCABULARY
 from regrow.worlds.problems import Problem
+from regrow.worlds.requests import held_out
 from regrow.worlds.school_items import school_items
 from regrow.worlds.sheets import SHARES, render_sheets
 from regrow.worlds.sheets_gate import Gate
 from regrow.worlds.sheets_rules import PAIR_FORMATS
+from regrow.worlds.sheets_talks import talk_sheet
+from regrow.worlds.slots import slots
 from regrow.worlds.tasks import HELD_OUT_FAMILIES, reserved, shown_tasks, tasks
 from regrow.worlds.textbook import render_textbook
 
@@ -156,6 +159,24 @@ def test_training_text_holds_no_reserved_key(variant: str, training) -> None:
     keys, _, _ = training
     assert len(keys) > 5000
     assert not [key for key in keys if reserved(key, variant)]
+
+
+def test_a_talk_comes_back_to_what_was_told_and_to_no_pairing_of_items(variant: str) -> None:
+    keys: set[str] = set()
+    random, gate = Random(0), Gate(variant, keys=keys)
+    answers = {slot.answer.split("{v}")[0]: slot for slot in slots(variant)}
+    came_back = 0
+    for _ in range(300):
+        lines = [line.split(": ", 1)[-1] for line in talk_sheet(random, gate).split("\n")]
+        for line in lines:
+            slot = next((slot for start, slot in answers.items() if line.startswith(start)), None)
+            told = {slot.tell.format(v=value): value for value in slot.values} if slot else {}
+            said = [value for text, value in told.items() if text in lines]
+            came_back += bool(slot)
+            assert slot is None or line == slot.answer.format(v=said[0])
+    assert came_back > 500
+    stated = [key for key in keys if key.startswith("stated|")]
+    assert len(stated) > 100 and not any(held_out(key) for key in stated)
 
 
 def test_forbidden_keys_are_not_rendered() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from regrow.evaluate.abilities import Line, line
 from regrow.evaluate.comparison import Run, by_line
@@ -13,15 +14,17 @@ from regrow.evaluate.statistics import clustered_mean, paired_bootstrap
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A line of a node against a number; `at_least` False means at most; None only reports."""
+    """A line of a node against a number; `at_least` False means at most; None only reports.
+
+    Against its "parent", on the same items: the ratio less one for a bar of at least, the
+    difference for one of at most.
+    """
 
     line: str
     node: str
     bound: float | None = None
     at_least: bool = True
-    against: str = (
-        ""  # "parent": on the same items, the ratio less one (at least) or the difference
-    )
+    against: Literal["", "parent"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,10 @@ from regrow.seeds import rng
 
 
 class Decodes(Protocol):
-    """What the sampler asks of a tokenizer."""
+    """What the sampler asks of a tokenizer. After the id `assistant` an answer begins, whose
+    leading space is the chat layout's and not its own."""
+
+    assistant: int
 
     def decode(self, ids: list[int], /) -> str:
         """The text of these ids."""
@@ -192,9 +195,7 @@ def _text(sample: _Sample, tokenizer: Decodes, sampling: Sampling) -> str:
     ids = sample.ids[:-1] if sample.ids and sample.ids[-1] in sampling.stop_ids else sample.ids
     text = tokenizer.decode(ids)
     text = text[: sample.cut] if sample.cut >= 0 else text
-    if sample.prompt[-1] == getattr(tokenizer, "assistant", None):
-        text = text.removeprefix(" ")  # the chat layout's, not the answer's
-    return text
+    return text.removeprefix(" ") if sample.prompt[-1] == tokenizer.assistant else text
 
 
 def _completion(sample: _Sample, tokenizer: Decodes, sampling: Sampling) -> Completion:
