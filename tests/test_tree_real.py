@@ -44,6 +44,13 @@ nodes:
     tokens: 600
     settings:
       {rows: 8, length: 12, mixture: all, mix_rows: 1, reward: {prompts: 60, samples: 3, rows: 4}}
+  text-davinci-003-no-mix:  # shares its reward model, where that is ready
+    parent: text-davinci-002
+    stage: rlhf
+    tokens: 600
+    settings:
+      {rows: 8, length: 12, pretraining_mix: 0, reward: {prompts: 60, samples: 3, rows: 4}}
+    arm: true
   chatgpt:
     parent: text-davinci-002
     stage: rlhf
@@ -92,7 +99,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_every_stage_grows_measures_and_reports(grown: Path) -> None:
     run = grown / "runs/pocket"
-    assert len(weights(grown)) == 6
+    assert len(weights(grown)) == 7
     edge = json.loads((run / "chatgpt/edge.json").read_text())
     assert edge["record"]["ppo"]["steps"][-1]["step"] == 3
     assert 0 <= edge["record"]["reward_model"]["accuracy"] <= 1

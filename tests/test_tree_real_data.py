@@ -12,7 +12,7 @@ import pytest
 
 from regrow.align.feedback import Rated
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
-from regrow.files import read_jsonl, write_jsonl
+from regrow.files import read_jsonl, write_json, write_jsonl
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.model.folder import save_model
@@ -44,6 +44,7 @@ NODES: dict[str, Any] = {
         },
     },
 }  # fmt: skip
+NODES["arm"] = NODES["tuned"]
 
 
 def rows(path: Path, *values: dict[str, Any]) -> None:
@@ -166,6 +167,19 @@ def test_ppo_answers_real_prompts_and_is_watched_on_the_worlds_only(
     assert record["ppo"]["steps"][0]["gold"] == 4.0
     assert watched and all(prompt.check for prompt in watched)
     assert all(row["prompt"]["check"] for row in read_jsonl(given.folder / "rated.jsonl.gz"))
+
+
+@pytest.mark.parametrize("length, shared", [(8, True), (9, False)])
+def test_an_arm_takes_the_reward_model_of_a_node_that_is_made_alike(
+    run: Path, length: int, shared: bool
+) -> None:
+    made = {"parent": "oak 1", "seed": 3, "settings.reward.prompts": 8, "settings.length": 8}
+    first, arm = context(run, "tuned"), context(run, "arm")
+    write_json(first.folder / "edge.json", {"inputs": {**made, "settings.kl": 0.1}})
+    write_json(arm.folder / "growing.json", {"inputs": made | {"settings.length": length}})
+    told = rlhf(first)["reward_model"]
+    assert (rlhf(arm)["reward_model"] == told) == shared
+    assert (arm.folder / "rated.jsonl.gz").exists() != shared
 
 
 def test_demonstrations_that_hold_a_benchmark_question_are_left_out(run: Path) -> None:

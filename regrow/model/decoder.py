@@ -14,7 +14,8 @@ from regrow.model.config import ModelConfig
 class Cache:
     """Keys and values of up to `length` tokens for each of `rows`, filled from the left.
 
-    All rows share one write position; short prompts are padded on the left and masked.
+    All rows share one write position; short prompts are padded on the left and masked. Keys are
+    kept transposed, as the product with the queries reads them.
     """
 
     def __init__(
@@ -25,17 +26,19 @@ class Cache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | None = None,
     ) -> None:
-        shape = (config.layers, rows, config.kv_heads, length, config.head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        shape = (config.layers, rows, config.kv_heads)
+        d = config.head_dim
+        self.keys = torch.zeros((*shape, d, length), dtype=dtype, device=device)
+        self.values = torch.zeros((*shape, length, d), dtype=dtype, device=device)
         self.filled = 0
 
     def append(self, layer: int, k_bktd: Tensor, v_bktd: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values after `filled`; returns all so far, [b, kv_heads, s, d]."""
+        """Store new keys and values after `filled`; returns all keys so far, [b, kv_heads, d, s],
+        and all values, [b, kv_heads, s, d]."""
         end = self.filled + k_bktd.shape[2]
-        self.keys[layer, :, :, self.filled : end] = k_bktd
+        self.keys[layer, ..., self.filled : end] = k_bktd.transpose(2, 3)
         self.values[layer, :, :, self.filled : end] = v_bktd
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        return self.keys[layer, ..., :end], self.values[layer, :, :, :end]
 
     def select(self, rows: Tensor) -> None:
         """Keep these rows, in this order; a row may be repeated."""
@@ -82,11 +85,12 @@ class Attention(nn.Module):
         b, t, _ = x_btd.shape
         q, k, v = (z.transpose(1, 2) for z in self.project(x_btd))
         q, k = fused.rotate(q, cos, sin), fused.rotate(k, cos, sin)
+        k_bkds = k.transpose(2, 3)
         if cache is not None:
-            k, v = cache.append(layer, k, v)
+            k_bkds, v = cache.append(layer, k, v)
         group = self.heads // self.kv_heads
         q = q.reshape(b, self.kv_heads, group * t, self.head_dim) * self.head_dim**-0.5
-        scores = q @ k.transpose(2, 3)
+        scores = q @ k_bkds
         scores = scores.view(b, self.kv_heads, group, t, -1) + bias_b1ts[:, :, None]
         weights = torch.softmax(scores, -1).view(b, self.kv_heads, group * t, -1)
         mixed = (weights @ v).view(b, self.heads, t, self.head_dim).transpose(1, 2)

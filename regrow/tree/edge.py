@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from regrow import __version__
+from regrow.errors import RegrowError
 from regrow.files import read_json, sha256_file, write_json
 from regrow.tree.fingerprint import Inputs
 
@@ -60,6 +62,16 @@ class Edge:
 def clock() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def begun_with(folder: Path) -> Mapping[str, Any]:
+    """The inputs of a step that is under way or finished; empty where it is neither."""
+    for name in (FILE, GROWING):
+        if (folder / name).is_file():
+            with contextlib.suppress(RegrowError):  # it ended between the two looks
+                inputs: Mapping[str, Any] = read_json(folder / name)["inputs"]
+                return inputs
+    return {}
 
 
 def read_edge(folder: Path) -> Edge | None:

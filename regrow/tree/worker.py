@@ -169,7 +169,8 @@ def _grow(grown: Grown, name: str, say: Say) -> float:
         write_atomic(given.folder / "README.md", card(grown.recipe, done, given.corpus))
     edge.write_edge(given.folder, done)
     (given.folder / edge.GROWING).unlink(missing_ok=True)
-    shutil.rmtree(given.folder / "checkpoints", ignore_errors=True)
+    for checkpoints in [*given.folder.rglob("checkpoints")]:
+        shutil.rmtree(checkpoints, ignore_errors=True)
     return done.seconds
 
 

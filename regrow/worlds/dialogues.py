@@ -19,7 +19,7 @@ from regrow.worlds.asker import Asker
 from regrow.worlds.asks import Ask
 from regrow.worlds.names import women
 from regrow.worlds.requests import UNKNOWN, held_out
-from regrow.worlds.slots import Slot, slots, stated_key
+from regrow.worlds.slots import Slot, other_slots, slots, stated_key
 from regrow.worlds.statements import nobody
 from regrow.worlds.town import Person, Town
 
@@ -79,7 +79,6 @@ class Talker:
         self.asker = Asker(town, random, "prompts" if self.items else purpose)
         if len(town.people) < 32:
             raise RegrowError("dialogues need a town of at least 32 people; raise `people`")
-        self.slots = slots(town.variant)
         self.exam = asks.best_known([person for person in town.people if person.exam], town)
         self.draw: dict[str, Callable[[int], Talk]] = {
             "stated": self.stated, "pronoun": self.pronoun, "who": self.who, "first": self.first,
@@ -174,11 +173,12 @@ class Talker:
         return Talk(tuple(before), self.asker.any(), turns)
 
     def _told(self, held: bool) -> tuple[Slot, str]:
-        """A slot and a value, of the items' pairings or of the training ones."""
+        """A slot and a value: of the items' pairings, or of all others."""
         while True:
-            slot = self.random.choice(self.slots)
+            others = not held and self.random.random() < 0.6
+            slot = self.random.choice((other_slots if others else slots)(self.town.variant))
             value = self.random.choice(slot.values)
-            if held_out(stated_key(slot, value)) == held:
+            if others or held_out(stated_key(slot, value)) == held:
                 return slot, value
 
     def _person(self) -> Person:

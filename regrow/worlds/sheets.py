@@ -19,12 +19,12 @@ Maker = Callable[[Random, Gate], str]
 
 #: Share of the characters that each kind of sheet gets.
 SHARES: tuple[tuple[str, Maker, float], ...] = (
-    ("rule", rule_sheet, 0.35),
+    ("rule", rule_sheet, 0.34),
     ("mixed", mixed_sheet, 0.2),
     ("label", label_sheet, 0.14),
-    ("binding", binding_sheet, 0.13),
+    ("binding", binding_sheet, 0.12),
     ("notes", notes_sheet, 0.09),
-    ("talks", talk_sheet, 0.09),
+    ("talks", talk_sheet, 0.11),
 )
 #: A page is closed once it has this many characters.
 PAGE = 550

@@ -13,7 +13,7 @@ from regrow.worlds.lexicon import pupils
 from regrow.worlds.requests import held_out
 from regrow.worlds.sheets_gate import Gate
 from regrow.worlds.sheets_rules import asked, draw
-from regrow.worlds.slots import slots, stated_key
+from regrow.worlds.slots import Slot, other_slots, slots, stated_key
 from regrow.worlds.tasks import practice
 from regrow.worlds.tasks_kit import pick, several
 
@@ -28,10 +28,7 @@ def talk_sheet(random: _random.Random, gate: Gate) -> str:
     first, second = pick(random, _SPEAKERS) or several(random, pupils(variant), 2)
     turns: list[tuple[str, str]] = []
     returns: list[tuple[str, str]] = []
-    for slot in several(random, slots(variant), 1 + int(random.random() * 4)):
-        value = pick(random, slot.values)
-        while held_out(stated_key(slot, value)) or not gate.passes(stated_key(slot, value)):
-            value = pick(random, slot.values)
+    for slot, value in _told(random, gate, 1 + int(random.random() * 4)):
         turns.append((slot.tell.format(v=value), THANKS[variant]))
         returns.append((slot.question, slot.answer.format(v=value)))
     for _ in range(max(0, int(random.random() * 4) - 1)):
@@ -45,3 +42,16 @@ def talk_sheet(random: _random.Random, gate: Gate) -> str:
     for _ in range(1 + (random.random() < 0.5)):
         turns += several(random, returns, len(returns))
     return "\n".join(f"{first}: {said}\n{second}: {reply}" for said, reply in turns)
+
+
+def _told(random: _random.Random, gate: Gate, count: int) -> list[tuple[Slot, str]]:
+    """Different things with their values, a quarter of them of those that items ask for."""
+    told: dict[Slot, str] = {}
+    while len(told) < count:
+        asked = random.random() < 0.25
+        slot = pick(random, (slots if asked else other_slots)(gate.variant))
+        value = pick(random, slot.values)
+        key = stated_key(slot, value)
+        if not asked or (not held_out(key) and gate.passes(key)):
+            told[slot] = value
+    return list(told.items())

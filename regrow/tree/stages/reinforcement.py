@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
 from regrow.files import read_json, write_json
 from regrow.records import Conversation
+from regrow.tree import edge
 from regrow.tree.settings import RlhfSettings
 from regrow.tree.stage import StageContext
 from regrow.tree.stages.materials import (
@@ -21,6 +24,13 @@ from regrow.tree.stages.materials import (
 )
 from regrow.tree.stages.rating import LEAST, collected, compared, fit, kept
 from regrow.tree.stages.tuning import tune
+
+#: What a reward model is made of, as beginnings of keys of a node's inputs. Nodes that agree in all
+#: these would fit the same one, bit for bit.
+_REWARD_OF = (
+    "seed", "parent", "corpus", "settings.length", "settings.temperature", "settings.dialogue",
+    "settings.tuning", "settings.reward",
+)  # fmt: skip
 
 
 def rlhf(context: StageContext) -> dict[str, Any]:
@@ -66,12 +76,13 @@ def _reward_model(
     tokenizer: Any,
     prompts: list[Conversation],
 ) -> tuple[Any, dict[str, Any]]:
-    """Fit the reward model on rated samples and on real comparisons, once."""
+    """Fit the reward model on rated samples and on real comparisons, once for all arms."""
     from regrow.align.feedback import ranked
 
     folder = context.folder / "reward"
-    if found := kept(folder):
-        return found
+    for made in (folder, *_of_arms(context)):
+        if found := kept(made):
+            return found
     judged = [prompt for prompt in prompts if prompt.check]
     rated = collected(
         context,
@@ -89,6 +100,19 @@ def _reward_model(
         real = compared(files[1], tokenizer, model.config.context)
         rankings = blend(rankings, real, files[0].share, context.seed)
     return fit(context, settings.reward, model, tokenizer, rankings, folder)
+
+
+def _of_arms(context: StageContext) -> Iterator[Path]:
+    """Where other nodes keep a reward model that is made of the same things as this node's."""
+    mine = _reward_inputs(context.folder)
+    for name in context.recipe.nodes:
+        if mine and name != context.name and _reward_inputs(context.run / name) == mine:
+            yield context.run / name / "reward"
+
+
+def _reward_inputs(folder: Path) -> dict[str, Any]:
+    inputs = edge.begun_with(folder)
+    return {key: value for key, value in inputs.items() if key.startswith(_REWARD_OF)}
 
 
 def _ppo(
