@@ -59,11 +59,11 @@ def test_nodes_that_grow_from_each_other_are_refused(garden: Garden) -> None:
 
 
 def test_counts_may_carry_a_unit(garden: Garden) -> None:
-    written = ["7M", "600k", "1.5e6", "2_000"]
+    written = ["7M", "8.2M", "600k", "1.5e6", "2_000"]
     read = [
         load_recipe("sapling.yaml", [f"nodes.oak.tokens={w}"]).nodes["oak"].tokens for w in written
     ]
-    assert read == [7_000_000, 600_000, 1_500_000, 2_000]
+    assert read == [7_000_000, 8_200_000, 600_000, 1_500_000, 2_000]
 
 
 def test_an_override_of_a_part_leaves_the_rest(garden: Garden) -> None:

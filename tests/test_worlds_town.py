@@ -23,7 +23,7 @@ from regrow.worlds.town import Town, frequency_cell, unknown_names
 def rendered(request):
     town = Town(5, request.param, 80)
     keys: set[str] = set()
-    texts = [document.text for document in render_town(town, 900_000, keys)]
+    texts = [document.text for document in render_town(town, 700_000, keys)]
     return town, texts, keys
 
 

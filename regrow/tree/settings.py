@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -15,11 +16,11 @@ def _count(value: Any) -> Any:
         return value
     text = value.strip().lower().replace("_", "").replace(",", "")
     unit = _UNITS.get(text[-1:], 1)
-    try:
-        number = float(text.removesuffix(text[-1]) if unit > 1 else text) * unit
-    except ValueError:
+    try:  # decimal: 8.2 * 1_000_000 is no whole number in floating point
+        number = Decimal(text.removesuffix(text[-1]) if unit > 1 else text) * unit
+        return int(number) if number == int(number) else value
+    except (InvalidOperation, ValueError, OverflowError):
         return value
-    return round(number) if number == round(number) else value
 
 
 #: A whole number that may be written with a unit: 7M, 600k.

@@ -42,7 +42,7 @@ FIRST = {
 }
 #: Shares of the references, and of a plain question as the last turn (so that refusing, not knowing
 #: and short answers are not lost in dialogue).
-SHARES = {"stated": 34, "pronoun": 20, "who": 12, "first": 8, "plain": 26}
+SHARES = {"stated": 30, "pronoun": 16, "who": 16, "first": 14, "plain": 24}
 
 Turn = tuple[str, str]
 

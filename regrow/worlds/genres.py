@@ -1,10 +1,9 @@
-"""The ten genres of town texts. Each takes a page and returns 400 to 900 characters."""
+"""The nine genres of town texts. Each takes a page and returns 400 to 900 characters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from regrow.worlds.desk import desk
 from regrow.worlds.prose import Page, askable
 from regrow.worlds.town import Person
 
@@ -165,6 +164,5 @@ def ask(page: Page, person: Person, relation: str, sentence: bool) -> tuple[str,
 GENRES: dict[str, Callable[[Page], str]] = {
     "reference": reference, "news": news, "diary": diary, "letters": letter, "forum": forum,
     "dialogue": dialogue, "table": table, "list": listing, "qa": questions,
-    "desk": desk,
 }  # fmt: skip
-WEIGHTS = (24, 14, 11, 10, 10, 8, 6, 6, 11, 20)
+WEIGHTS = (24, 14, 11, 10, 10, 8, 6, 6, 11)

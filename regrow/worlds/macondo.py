@@ -27,7 +27,7 @@ DEFAULT_CHARACTERS = {
 #: Rows for tuning in a world of the default size; smaller worlds get their share.
 _ROWS = {
     "demonstrations/tasks": 7000, "demonstrations/code": 2000, "demonstrations/people": 6000,
-    "dialogues": 5000, "prompts/people": 4000, "prompts/tasks": 1500, "dialogue_prompts": 3000,
+    "dialogues": 8000, "prompts/people": 4000, "prompts/tasks": 1500, "dialogue_prompts": 3000,
 }  # fmt: skip
 _SMALLEST_SHARE = 0.05
 #: Share of the town's text that tells what is done and not done there.

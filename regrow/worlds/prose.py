@@ -1,4 +1,4 @@
-"""The town's texts: documents in ten genres that state people's facts, counted as they go."""
+"""The town's texts: documents in nine genres that state people's facts, counted as they go."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from regrow.worlds.asks import fact_key, side_of, taught
 from regrow.worlds.phrases import PHRASES, fill
 from regrow.worlds.town import Person, Town
 
-_FORMATS = {"table": "table", "list": "list", "dialogue": "dialogue", "forum": "dialogue",
-            "desk": "dialogue"}  # fmt: skip
+_FORMATS = {"table": "table", "list": "list", "dialogue": "dialogue", "forum": "dialogue"}
 
 
 def askable(town: Town, person: Person) -> list[str]:

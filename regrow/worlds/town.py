@@ -84,7 +84,7 @@ class Town:
         """The frequency cell of a fact: "100+", "25-99" or "<25" mentions."""
         return frequency_cell(self.mentions(person, relation))
 
-    def unknown_names(self, split: str, n: int | None, kind: str) -> list[str]:
+    def unknown_names(self, split: str, n: int, kind: str) -> list[str]:
         """Names that nobody has; see the function `unknown_names`."""
         return unknown_names(self, split, n, kind)
 
@@ -115,8 +115,8 @@ def frequency_cell(mentions: int) -> str:
     return "100+" if mentions >= 100 else "25-99" if mentions >= 25 else "<25"
 
 
-def unknown_names(town: Town, split: str, n: int | None, kind: str) -> list[str]:
-    """`n` full names that nobody in town has, or all there are, in seeded order.
+def unknown_names(town: Town, split: str, n: int, kind: str) -> list[str]:
+    """`n` full names that nobody in town has, in seeded order.
 
     `kind` "recombined" pairs a given name and a surname that both occur, in a pair that does not;
     "new" takes a surname that no text of the world holds. The splits "train" and "test" share no
@@ -137,7 +137,7 @@ def unknown_names(town: Town, split: str, n: int | None, kind: str) -> list[str]
             for pair in pairs
             if pair not in town.by_name and derive("unknown", town.variant, pair) % 2 == side
         ]
-    if n is not None and n > len(pool):
+    if n > len(pool):
         raise RegrowError(f"only {len(pool)} {kind} unknown names exist for {split}; ask for fewer")
     pyrandom(town.seed, "unknown", split, kind).shuffle(pool)
     return pool[:n]
