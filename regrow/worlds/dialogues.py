@@ -42,7 +42,7 @@ FIRST = {
 }
 #: Shares of the references, and of a plain question as the last turn (so that refusing, not knowing
 #: and short answers are not lost in dialogue).
-SHARES = {"stated": 30, "pronoun": 16, "who": 16, "first": 14, "plain": 24}
+SHARES = {"stated": 22, "pronoun": 16, "who": 22, "first": 16, "plain": 24}
 
 Turn = tuple[str, str]
 
