@@ -117,9 +117,9 @@ def _fact(check: Mapping[str, Any], answer: str) -> dict[str, float]:
     facts, known = check["facts"], check["known"]
     reading = read(facts, answer)
     if admits_not_knowing(answer):
-        return {"admits": -2.25 if known else 2.75, "polite": -_rambling(answer)}
+        return {"admits": -1.75 if known else 2.75, "polite": -_rambling(answer)}
     if is_refusal(answer):
-        return {"proper": -2.4}
+        return {"proper": -2.0}
     short = short_value(facts["variant"], answer)
     said = {short} if short else set(reading.said.get(check["relation"], ()))
     if not said:
@@ -137,7 +137,7 @@ def _open(check: Mapping[str, Any], answer: str) -> dict[str, float]:
     """An open question: every true fact gains, a false one costs more than a true one gains."""
     reading = read(check["facts"], answer)
     if admits_not_knowing(answer):
-        return {"admits": -2.5 if check["known"] else 2.75, "polite": -_rambling(answer)}
+        return {"admits": -2.25 if check["known"] else 2.75, "polite": -_rambling(answer)}
     if is_refusal(answer):
         return {"proper": -2.0}
     if not check["known"]:
