@@ -18,7 +18,7 @@ from regrow.evaluate.comparison import read_run
 from regrow.evaluate.curves import smooth
 from regrow.evaluate.outcomes import Outcome, scores
 from regrow.evaluate.report import write_report
-from regrow.evaluate.table import ability_table
+from regrow.evaluate.table import ability_table, side_by_side
 from regrow.files import write_json, write_jsonl
 
 VOID = {"meta", "br", "link", "input", "img", "hr"}
@@ -232,4 +232,19 @@ def test_the_terminal_table_has_a_row_for_each_line_and_arms_last(run: Path) -> 
     console.print(table)
     text = console.export_text()
     assert re.search(r"Code, pass@1 +0 ±3 +90 ±\d+ +0 ±3", text)
-    assert [column.header for column in table.columns][-1] == "babbage-text"
+    assert [column.header for column in table.columns][-1] == "babbage-\ntext"
+
+
+def test_a_narrow_window_gets_several_tables_and_no_cell_is_cut(run: Path) -> None:
+    from rich.console import Console
+
+    found = read_run(run)
+    scores = {n.name: n.scores for n in found.nodes}
+    groups = side_by_side(list(scores), 60)
+    assert [name for group in groups for name in group] == list(scores)
+    assert len(groups) > 1 and side_by_side(list(scores), 300) == [list(scores)]
+    console = Console(width=60, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for group in groups:
+        console.print(ability_table({name: scores[name] for name in group}))
+    text = console.export_text()
+    assert "…" not in text and all(len(line) <= 60 for line in text.splitlines())

@@ -10,6 +10,16 @@ from rich.text import Text
 from regrow.evaluate.abilities import LINES, Line
 from regrow.evaluate.outcomes import Score
 
+#: Width of a column: a score and its error.
+CELL = 11
+
+
+def side_by_side(nodes: Sequence[str], width: int) -> list[Sequence[str]]:
+    """The nodes in groups whose columns fit a window so many characters wide."""
+    words = max(len(line.title) for line in LINES)
+    count = max(1, (width - words) // (CELL + 2))
+    return [nodes[start : start + count] for start in range(0, len(nodes), count)]
+
 
 def ability_table(
     scores: Mapping[str, Sequence[Score]], arms: Sequence[str] = (), title: str = ""
@@ -23,7 +33,9 @@ def ability_table(
     table = Table(title=title or None, header_style="bold", pad_edge=False, box=None)
     table.add_column("ability", no_wrap=True)
     for name in nodes:
-        table.add_column(name, justify="right", style="dim" if name in arms else "")
+        style = "dim" if name in arms else ""
+        lines_of_name = name.replace("-", "-\n")
+        table.add_column(lines_of_name, justify="right", style=style, min_width=CELL)
     lines = {name: {s.line: s for s in found if s.line} for name, found in scores.items()}
     for line in LINES:
         if any(line.name in found for found in lines.values()):

@@ -81,13 +81,14 @@ def _next(outcome: Outcome) -> list[str]:
 def show_report(folder: Path) -> None:
     """The ability table, and where the report lies."""
     from regrow.evaluate.outcomes import read_scores
-    from regrow.evaluate.table import ability_table
+    from regrow.evaluate.table import ability_table, side_by_side
 
     console = _console()
     nodes = nodes_of(folder.parent)
     declared = recipe_of(folder.parent).nodes
     shown = [name for name in nodes if name not in declared or not declared[name].arm]
-    console.print(ability_table({name: read_scores(nodes[name]) for name in shown}))
+    for group in side_by_side(shown, console.width):
+        console.print(ability_table({name: read_scores(nodes[name]) for name in group}))
     console.print(f"report, with the control arms: {folder / 'index.html'}")
 
 
