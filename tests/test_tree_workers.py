@@ -97,7 +97,7 @@ def test_workers_do_not_outlive_a_killed_run(garden: Garden) -> None:
 
 
 def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(garden: Garden) -> None:
-    process = garden.start("--jobs", "2", FAKE_DELAY="0.2")
+    process = garden.start("--jobs", "2", FAKE_DELAY="1")
     _until(lambda: len(garden.links()) >= 2)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
@@ -105,13 +105,13 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(garden: Garden) -> None:
     assert "nothing is lost: the same command goes on from here" in errors
     assert "Traceback" not in errors
     before = garden.links()
-    time.sleep(0.4)
+    time.sleep(1.2)
     assert garden.links() == before
     assert garden.finish()[0] == 0
 
 
 def test_a_second_run_on_the_same_folder_is_refused(garden: Garden) -> None:
-    process = garden.start(FAKE_DELAY="0.3")
+    process = garden.start(FAKE_DELAY="1")
     _until(lambda: len(garden.links()) >= 1)
     code, _, errors = garden.finish()
     process.send_signal(signal.SIGINT)
