@@ -10,14 +10,15 @@ from rich.text import Text
 from regrow.evaluate.abilities import LINES, Line
 from regrow.evaluate.outcomes import Score
 
-#: Width of a column: a score and its error.
+#: Least width of a column: a score and its error.
 CELL = 11
 
 
 def side_by_side(nodes: Sequence[str], width: int) -> list[Sequence[str]]:
     """The nodes in groups whose columns fit a window so many characters wide."""
     words = max(len(line.title) for line in LINES)
-    count = max(1, (width - words) // (CELL + 2))
+    cell = max([CELL, *(len(part) for name in nodes for part in _header(name).split("\n"))])
+    count = max(1, (width - words) // (cell + 2))
     return [nodes[start : start + count] for start in range(0, len(nodes), count)]
 
 
@@ -34,14 +35,18 @@ def ability_table(
     table.add_column("ability", no_wrap=True)
     for name in nodes:
         style = "dim" if name in arms else ""
-        lines_of_name = name.replace("-", "-\n")
-        table.add_column(lines_of_name, justify="right", style=style, min_width=CELL)
+        table.add_column(_header(name), justify="right", style=style, min_width=CELL)
     lines = {name: {s.line: s for s in found if s.line} for name, found in scores.items()}
     for line in LINES:
         if any(line.name in found for found in lines.values()):
             cells = [_cell(lines[name].get(line.name), line) for name in nodes]
             table.add_row(line.title, *cells)
     return table
+
+
+def _header(name: str) -> str:
+    """The name of a node, a line for each of its parts."""
+    return name.replace("-", "-\n")
 
 
 def _cell(score: Score | None, line: Line) -> Text:

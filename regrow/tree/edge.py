@@ -68,7 +68,9 @@ def begun_with(folder: Path) -> Mapping[str, Any]:
     """The inputs of a step that is under way or finished; empty where it is neither."""
     for name in (FILE, GROWING):
         if (folder / name).is_file():
-            with contextlib.suppress(RegrowError):  # it ended between the two looks
+            with contextlib.suppress(
+                RegrowError
+            ):  # gone between two looks, or broken: what grows it will say so
                 inputs: Mapping[str, Any] = read_json(folder / name)["inputs"]
                 return inputs
     return {}
