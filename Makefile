@@ -32,10 +32,13 @@ clean:
 	  { echo "regrow needs Python 3.11: make grow PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 
+# Python compiles what it imports by itself; compiling all of torch takes longer than the download.
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+
 .venv/grow.stamp: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(PIP) -e .
 	@touch $@
 
 .venv/test.stamp: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(PIP) -e '.[dev]'
 	@touch $@ .venv/grow.stamp

@@ -47,7 +47,7 @@ class MeasureSettings:
     """
 
     items: int = 150
-    documents: int = 60
+    documents: int = 40
     samples: int = 10
     templates: str = "split"
     shots: tuple[int, ...] = (0, 1, 2, 4, 8)

@@ -10,11 +10,11 @@ from regrow.worlds.asks import Ask
 from regrow.worlds.requests import Request, contested_pairs, requests
 from regrow.worlds.town import Town
 
-#: Shares of the kinds. Half as many unknown people as known ones: with nearly as many, models
-#: refused every other person whom they had met in texts alone.
+#: Shares of the kinds. With half as many unknown people, models refused fewer known ones and
+#: invented as many more strangers: it moves the point, not the curve.
 SHARES = {
-    "known fact": 28, "unknown fact": 15, "known open": 18, "unknown open": 8,
-    "improper": 10, "proper": 12, "contested": 9,
+    "known fact": 24, "unknown fact": 20, "known open": 16, "unknown open": 10,
+    "improper": 10, "proper": 12, "contested": 8,
 }  # fmt: skip
 #: How many of the demonstrators answer a contested question for both sides.
 _BALANCED_SHARE = 0.3
