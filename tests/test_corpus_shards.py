@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from regrow.corpus.mixture import Schedule, exact_counts, shares_of
-from regrow.corpus.shards import Shards, write_shards
+from regrow.corpus.shards import Shards, encoded, write_shards
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
 from regrow.errors import RegrowError
 
@@ -22,7 +22,11 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 @pytest.fixture()
 def folder(tmp_path: Path, tokenizer: Tokenizer) -> Path:
-    write_shards(tmp_path / "tokens", {"town": TOWN, "code": CODE}, tokenizer)
+    write_shards(
+        tmp_path / "tokens",
+        {"town": encoded(TOWN, tokenizer), "code": encoded(CODE, tokenizer)},
+        tokenizer,
+    )
     return tmp_path / "tokens"
 
 
@@ -72,7 +76,7 @@ def test_a_source_name_that_is_no_file_name_is_refused(
     tmp_path: Path, tokenizer: Tokenizer
 ) -> None:
     with pytest.raises(RegrowError, match="no source name"):
-        write_shards(tmp_path, {"../town": TOWN}, tokenizer)
+        write_shards(tmp_path, {"../town": []}, tokenizer)
 
 
 def test_rows_of_a_source_read_each_epoch_once_without_gaps(folder: Path) -> None:

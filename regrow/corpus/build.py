@@ -1,294 +1,139 @@
-"""Documents to shards: the whole pipeline, with a decision for every page and a report."""
+"""Documents to shards: the stages in order, a decision for every page, and a report.
+
+Work in progress stands in a folder beside the output. A build that was stopped goes on from there;
+the output folder appears whole or not at all, the same for any number and kind of workers.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from regrow.corpus import decontaminate, deduplicate, quality
-from regrow.corpus.diversity import diversity
-from regrow.corpus.extract import drop_site_lines, extract_all, site_lines
-from regrow.corpus.grams import Words, hash_words
-from regrow.corpus.identify import identify, site_of, wrong_language
-from regrow.corpus.parallel import map_pages
-from regrow.corpus.read import Page, Problems, read
-from regrow.corpus.rules import broken_rule
+from regrow import __version__
+from regrow.corpus.diversity import Diversity
+from regrow.corpus.engine import Engine, Here, Processes, Ray
+from regrow.corpus.parts import Store
+from regrow.corpus.read import InputFile, list_files
 from regrow.corpus.settings import CorpusSettings
-from regrow.corpus.shards import check_source_name, write_shards
-from regrow.corpus.tokenizer import Tokenizer, sample_texts, train_tokenizer
-from regrow.corpus.write import write_decisions, write_documents, write_heldout
+from regrow.corpus.shards import check_source_name
+from regrow.corpus.stages import final
+from regrow.corpus.stages.contamination import drop_contaminated
+from regrow.corpus.stages.exact import drop_exact
+from regrow.corpus.stages.job import Job, Pipeline
+from regrow.corpus.stages.near import drop_near
+from regrow.corpus.stages.pages import PAGE_STAGES, extract_all, judge_all
+from regrow.corpus.stages.quality import drop_low_quality
+from regrow.corpus.stages.reading import read_all
 from regrow.errors import RegrowError
-from regrow.files import write_json
+from regrow.files import read_json, sha256_file, sha256_json, write_json, write_jsonl
 from regrow.progress import Progress, silent
 from regrow.records import Item
-from regrow.seeds import derive
 
-STAGES = (
-    "read", "extract", "language", "rules", "exact copy", "quality", "near copy", "contaminated",
-)  # fmt: skip
-PHASES = (*STAGES, "tokenizer", "shards")
-LEAST_REFERENCE = 20  # trusted documents that a classifier needs
-LISTED = 100  # contamination hits and problems written out in the report
+SMALL = 4 << 20  # bytes of input that do not pay for starting workers
+LISTED = 100  # problems written out in the report
 
 
-def extract_batch(pages: list[Page]) -> list[Page]:
-    """Extract a batch; runs in a worker process."""
-    extract_all(pages)
-    for page in pages:
-        if not page.reason:
-            page.domain = page.domain or site_of(page)
-    return pages
+class Timed:
+    """Tells and times the phases of a build."""
 
-
-def judge_batch(settings: CorpusSettings, pages: list[Page]) -> list[Page]:
-    """Identify a batch and apply language and rules; runs in a worker process."""
-    rules = settings.rules
-    for page in pages:
-        identify(page)
-        page.reason = wrong_language(page, settings.languages)
-        if not page.reason and (rules.sources is None or page.source in rules.sources):
-            broken = broken_rule(page.text, page.format, rules)
-            page.reason = f"rules: {broken}" if broken else ""
-    return pages
-
-
-class Pipeline:
-    """Pages on their way, the time each stage took, and what the report needs of it."""
-
-    def __init__(self, settings: CorpusSettings, progress: Progress) -> None:
-        self.settings = settings
-        self.progress = progress
-        self.pages: list[Page] = []
-        self.problems = Problems()
+    def __init__(self, phases: Sequence[str], progress: Progress) -> None:
+        self.phases, self.progress = phases, progress
         self.seconds: dict[str, float] = {}
-        self.notes: dict[str, Any] = {}
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Report and time one phase."""
-        self.progress(PHASES.index(name), len(PHASES), phase=name)
+    def phase(self, pipeline: Pipeline, name: str) -> Iterator[None]:
+        """One phase; its tasks tell how far it is."""
+        at = self.phases.index(name)
+        pipeline.say = lambda share: self.progress(at + share, len(self.phases), phase=name)
+        pipeline.say(0.0)
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 3)
 
-    def kept(self) -> list[Page]:
-        """The pages that no stage has left out so far."""
-        return [page for page in self.pages if not page.reason]
 
-    def _map(self, work: Callable[[list[Page]], list[Page]], name: str) -> None:
-        """Replace the kept pages by what the workers make of them."""
-        places = [i for i, page in enumerate(self.pages) if not page.reason]
-        pages = [self.pages[i] for i in places]
-        done = 0
-        jobs, limit = self.settings.jobs, self.settings.time_limit_s
-        for batch in map_pages(work, pages, jobs, limit, name):
-            for page in batch:
-                self.pages[places[done]] = page
-                done += 1
-            self.progress(PHASES.index(name) + done / max(1, len(places)), len(PHASES), phase=name)
+def build(
+    inputs: Mapping[str, Sequence[Path]],
+    output: Path,
+    settings: CorpusSettings,
+    *,
+    items: Sequence[Item] = (),
+    reference: Sequence[Path] = (),
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Clean documents and write them as text, tokens and a report; returns the report.
 
-    def read(self, inputs: Mapping[str, Sequence[Path]]) -> None:
-        """Read all inputs and name every page by where it stands and what it holds."""
-        with self.phase("read"):
-            for page in read(inputs, self.problems):
-                content = (
-                    page.body if page.body is not None else page.text.encode("utf-8", "replace")
-                )
-                where = f"{page.source}\x1f{page.url}\x1f{Path(page.location).name}\x1f".encode()
-                page.id = hashlib.blake2b(where + content, digest_size=8).hexdigest()
-                self.pages.append(page)
-
-    def extract(self) -> None:
-        """Bodies to text, then away with the furniture that a host repeats."""
-        with self.phase("extract"):
-            self._map(extract_batch, "extract")
-            html = [page for page in self.kept() if "html" in page.content_type]
-            lines = site_lines(html)
-            for page in html:
-                drop_site_lines(page, lines.get(page.domain, set()))
-            self.notes["site_lines"] = {
-                host: sorted(found) for host, found in lines.items() if found
-            }
-
-    def judge(self) -> None:
-        """Identify every page and apply the language and heuristic rules."""
-        with self.phase("language"):
-            self._map(partial(judge_batch, self.settings), "rules")
-
-    def drop_exact(self) -> None:
-        """Remove copies that differ in white space at most."""
-        with self.phase("exact copy"):
-            pages = self.kept()
-            for page, i in zip(pages, deduplicate.exact_copies([page.text for page in pages])):
-                if i >= 0:
-                    page.reason, page.detail = "exact copy: of another", pages[i].id
-
-    def drop_low_quality(self, reference: Sequence[Path]) -> None:
-        """Apply the quality classifier to the sources that ask for it."""
-        settings = self.settings.quality
-        with self.phase("quality"):
-            pages = [page for page in self.kept() if page.source in settings.sources]
-            trusted = read({"reference": reference}, self.problems) if reference else ()
-            texts = [page.text for page in trusted if page.text.strip()]
-            if len(pages) < 2 or len(texts) < LEAST_REFERENCE:
-                why = "no source asks for it" if not settings.sources else "too few documents"
-                self.notes["quality"] = {"used": False, "why": why, "reference": len(texts)}
-                return
-            found = quality.score(
-                [page.text for page in pages], texts, settings, self.settings.seed
+    `inputs` maps sources to files, folders, globs or URLs; `items` are kept out of the documents;
+    `reference` are files of trusted text for the quality classifier. Raises RegrowError where a
+    path is missing, a source has no files, or nothing survives.
+    """
+    _check(inputs, settings)
+    files = list_files(inputs)
+    begun = _begun_with(files, settings, items, reference)
+    if finished_whole(output, begun):
+        return dict(read_json(output / "report.json"))
+    work = _work_folder(output, begun)
+    names = [stage for stage in settings.stages if stage != "quality" or settings.quality.sources]
+    passes = _passes(names)
+    timed = Timed(["read", "extract", *map("+".join, passes), "count", "tokenizer", "shards"],
+                  progress)  # fmt: skip
+    pipeline = Pipeline(Job(Store(work), settings), _engine(files, settings, work))
+    try:
+        with timed.phase(pipeline, "read"):
+            problems = read_all(pipeline, files)
+        with timed.phase(pipeline, "extract"):
+            extract_all(pipeline)
+        for own in passes:
+            with timed.phase(pipeline, "+".join(own)):
+                if own[0] in PAGE_STAGES:
+                    judge_all(pipeline, own)
+                elif own[0] == "exact copy":
+                    drop_exact(pipeline)
+                elif own[0] == "quality":
+                    drop_low_quality(pipeline, reference)
+                elif own[0] == "near copy":
+                    drop_near(pipeline)
+                else:
+                    drop_contaminated(pipeline, items)
+        with timed.phase(pipeline, "count"):
+            told = pipeline.map(final.counting(pipeline.job), pipeline.store.parts)
+        report = _counts(told, ["extract", *names], list(inputs), problems, len(files))
+        characters = report["diversity"]["after"]["characters"]
+        if not characters:
+            _nothing_left(told)
+        heldout = final.choose_heldout(pipeline, told)
+        with timed.phase(pipeline, "tokenizer"):
+            tokenizer = final.make_tokenizer(pipeline, heldout, characters)
+        finished = work / "finished"
+        shutil.rmtree(finished, ignore_errors=True)
+        with timed.phase(pipeline, "shards"):
+            manifest = final.tokenise(
+                pipeline, list(inputs), heldout, tokenizer, finished / "tokens"
             )
-            for page, value in zip(pages, found.scores.tolist()):
-                page.quality = round(value, 5)
-                if not quality.keep(page.text, value, settings, self.settings.seed):
-                    page.reason = "quality: below the draw"
-            self.notes["quality"] = {
-                "used": True,
-                "sources": list(settings.sources),
-                "reference": len(texts),
-                "calibration": round(found.calibration, 4),
-                "reference_kept": round(found.reference_kept, 4),
-            }
-
-    def drop_near(self) -> Words:
-        """Remove near-copies; returns the hashed words of what is left."""
-        with self.phase("near copy"):
-            pages = self.kept()
-            words = hash_words(page.text for page in pages)
-            clusters: Counter[str] = Counter()
-            for page, (i, likeness) in zip(
-                pages, deduplicate.near_copies(words, self.settings.deduplicate)
-            ):
-                if i >= 0:
-                    page.reason = "near copy: of another"
-                    page.detail = f"{pages[i].id} {likeness:.3f}"
-                    clusters[pages[i].id] += 1
-            self.notes["near_copies"] = {
-                "survivors": len(clusters),
-                "largest": dict(clusters.most_common(5)),
-            }
-            return _subset(words, [not page.reason for page in pages])
-
-    def drop_contaminated(self, items: Sequence[Item], words: Words) -> None:
-        """Cut evaluation items out of the documents; `words` are those of the kept pages."""
-        settings = self.settings.decontaminate
-        with self.phase("contaminated"):
-            pages = self.kept()
-            found = decontaminate.find(words, items, settings)
-            by_document: dict[int, list[decontaminate.Hit]] = {}
-            for hit in found.hits:
-                by_document.setdefault(hit.document, []).append(hit)
-            listed: list[dict[str, Any]] = []
-            left: dict[str, Counter[str]] = {}
-            for i, hits in by_document.items():
-                source = pages[i].source
-                if settings.sources is not None and source not in settings.sources:
-                    abilities = {items[hit.item].ability for hit in hits}
-                    left.setdefault(source, Counter()).update(abilities)
-                    continue
-                pieces = decontaminate.clean_pieces(pages[i].text, hits, settings)
-                listed += self._cut(pages[i], hits, pieces, items)
-            hit_items = {items[hit.item].id: items[hit.item].ability for hit in found.hits}
-            self.notes["contamination"] = {
-                "items": len(items),
-                "items_too_short": found.too_short,
-                "common_grams_ignored": found.common,
-                "items_hit": dict(Counter(hit_items.values())),
-                "documents_hit": len(by_document),
-                "documents_left": {source: dict(counts) for source, counts in left.items()},
-                "hits": listed[:LISTED],
-            }
-
-    def _cut(
-        self,
-        page: Page,
-        hits: Sequence[decontaminate.Hit],
-        pieces: Sequence[str],
-        items: Sequence[Item],
-    ) -> list[dict[str, Any]]:
-        """Replace a page by its clean pieces; returns a row for each item found in it."""
-        rows: list[dict[str, Any]] = []
-        for number in dict.fromkeys(hit.item for hit in hits):
-            own = [hit for hit in hits if hit.item == number]
-            start, stop = decontaminate.spans(page.text, own)[0]
-            rows.append(
-                {
-                    "document": page.id, "source": page.source, "url": page.url,
-                    "item": items[number].id, "ability": items[number].ability,
-                    "text": page.text[start:stop][:200], "pieces_kept": len(pieces),
-                }
-            )  # fmt: skip
-        page.detail = rows[0]["item"]
-        for i, piece in enumerate(pieces):
-            self.pages.append(replace(page, text=piece, id=f"{page.id}-{i + 1}"))
-        page.reason = "contaminated: cut into pieces" if pieces else "contaminated: dropped"
-        return rows
-
-
-def _subset(words: Words, chosen: Sequence[bool]) -> Words:
-    import numpy as np
-
-    mask = np.asarray(chosen, bool)
-    lengths = np.diff(words.offsets)
-    hashes = words.hashes[np.repeat(mask, lengths)]
-    return Words(hashes, np.concatenate([[0], np.cumsum(lengths[mask])]).astype(np.int64))
-
-
-def choose_heldout(pages: Sequence[Page], settings: CorpusSettings) -> set[str]:
-    """Ids of the documents that no shard holds: the same share of every source, by seed and id."""
-    by_source: dict[str, list[str]] = {}
-    for page in pages:
-        by_source.setdefault(page.source, []).append(page.id)
-    chosen: set[str] = set()
-    for ids in by_source.values():
-        count = min(settings.heldout_most, round(settings.heldout_share * len(ids)))
-        ids.sort(key=lambda id_: derive(settings.seed, "heldout", id_))
-        chosen.update(ids[:count])
-    return chosen
-
-
-def funnel(pages: Sequence[Page], problems: Problems) -> dict[str, Any]:
-    """Documents and characters left after each stage, and what each reason took, by source."""
-    out: dict[str, Any] = {"files": problems.files, "set_aside": len(problems.rows)}
-    left = [page for page in pages if "-" not in page.id]
-    rows = [{"stage": "read", "documents": len(left)}]
-    for stage in STAGES[1:]:
-        left = [page for page in left if page.reason.split(":")[0] != stage]
-        rows.append(
-            {
-                "stage": stage,
-                "documents": len(left),
-                "characters": sum(len(page.text) for page in left),
-            }
-        )
-    out["stages"] = rows
-    out["sources"] = {}
-    for source in dict.fromkeys(page.source for page in pages):
-        own = [page for page in pages if page.source == source]
-        kept = [page for page in own if not page.reason]
-        out["sources"][source] = {
-            "read": sum("-" not in page.id for page in own),
-            "kept": len(kept),
-            "characters": sum(len(page.text) for page in kept),
-            "reasons": dict(Counter(page.reason for page in own if page.reason).most_common()),
-        }
-    return out
-
-
-def _tokenizer(folder: Path, texts: Sequence[str], settings: CorpusSettings) -> Tokenizer:
-    chosen = settings.tokenizer
-    if chosen.path:
-        tokenizer = Tokenizer.load(Path(chosen.path))
-        tokenizer.save(folder)
-        return tokenizer
-    return train_tokenizer(sample_texts(texts, chosen.characters), chosen.vocabulary, folder)
+            tokenizer.save(finished)
+            final.write_documents(pipeline, finished, heldout)
+    finally:
+        pipeline.engine.close()
+    report |= {
+        "tokens": final.token_counts(manifest),
+        "heldout": len(heldout),
+        **pipeline.notes,
+        "problems": problems[:LISTED],
+        "seconds": timed.seconds,
+    }
+    write_jsonl(finished / "rejects" / "rejects.jsonl", problems)
+    write_json(finished / "report.json", report)
+    made = sorted(path for path in finished.rglob("*") if path.is_file())
+    sums = {str(path.relative_to(finished)): sha256_file(path) for path in made}
+    write_json(finished / "checksums.json", {"begun_with": begun, "sha256": sums})
+    _replace(finished, output)
+    shutil.rmtree(work, ignore_errors=True)
+    progress(len(timed.phases), len(timed.phases), phase="done")
+    return report
 
 
 def _check(inputs: Mapping[str, Sequence[Path]], settings: CorpusSettings) -> None:
@@ -310,91 +155,139 @@ def _check(inputs: Mapping[str, Sequence[Path]], settings: CorpusSettings) -> No
                 )
 
 
-def build(
-    inputs: Mapping[str, Sequence[Path]],
-    output: Path,
+def _begun_with(
+    files: Sequence[InputFile],
     settings: CorpusSettings,
-    *,
-    items: Sequence[Item] = (),
-    reference: Sequence[Path] = (),
-    progress: Progress = silent,
+    items: Sequence[Item],
+    reference: Sequence[Path],
+) -> str:
+    """The hash of all that the output depends on."""
+    return sha256_json(
+        {
+            "regrow": __version__,
+            "settings": settings.model_dump(mode="json", exclude={"jobs", "engine"}),
+            "files": [[f.source, str(f.path), f.size, f.changed] for f in files],
+            "items": sha256_json([item.to_row() for item in items]),
+            "reference": [[str(p), Path(p).stat().st_size] for p in reference if Path(p).exists()],
+        }
+    )
+
+
+def _work_folder(output: Path, begun: str) -> Path:
+    """The folder of work in progress, emptied where it was begun with something else."""
+    work = output.with_name(f".{output.name}.work")
+    mark = work / "begun.json"
+    if not mark.is_file() or read_json(mark) != begun:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        write_json(mark, begun)
+    return work
+
+
+def finished_whole(output: Path, begun: str) -> bool:
+    """Whether the output was made of just this and every file of it has its checksum."""
+    sums = output / "checksums.json"
+    if not sums.is_file():
+        return False
+    known = read_json(sums)
+    return known["begun_with"] == begun and not damaged(output)
+
+
+def damaged(output: Path) -> list[str]:
+    """Files of a finished corpus that are missing or do not have their checksum."""
+    known = read_json(output / "checksums.json")["sha256"]
+    return [
+        name
+        for name, expected in known.items()
+        if not (output / name).is_file() or sha256_file(output / name) != expected
+    ]
+
+
+def _engine(files: Sequence[InputFile], settings: CorpusSettings, work: Path) -> Engine:
+    if settings.engine == "ray":
+        return Ray(settings.jobs, settings.time_limit_s, work / "watch")
+    if sum(file.size for file in files) <= SMALL:
+        return Here()
+    return Processes(settings.jobs, settings.time_limit_s, work / "watch")
+
+
+def _passes(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Stages in their order, neighbours that look at single pages together."""
+    passes: list[tuple[str, ...]] = []
+    for name in names:
+        if name in PAGE_STAGES and passes and passes[-1][0] in PAGE_STAGES:
+            passes[-1] = (*passes[-1], name)
+        else:
+            passes.append((name,))
+    return passes
+
+
+def _counts(
+    told: Sequence[Mapping[str, Any]],
+    stages: Sequence[str],
+    sources: Sequence[str],
+    problems: Sequence[Mapping[str, str]],
+    files: int,
 ) -> dict[str, Any]:
-    """Clean documents and write them as text, tokens and a report; returns the report.
+    """The funnel, diversity and licences."""
+    counts: Counter[tuple[str, str, bool, str]] = Counter()
+    before, after, licences = Diversity(), Diversity(), Counter[str]()
+    for one in told:
+        for key, n in one["counts"].items():
+            source, reason, piece, what = key.split("\t")
+            counts[source, reason, piece == "1", what] += n
+        before.merge(Diversity.from_json(one["before"]))
+        after.merge(Diversity.from_json(one["after"]))
+        licences.update(one["licences"])
 
-    `inputs` maps sources to files, folders or globs; `items` are kept out of the documents;
-    `reference` are files of trusted text for the quality classifier. The output folder appears
-    whole or not at all: a killed build starts over. Raises RegrowError where a path is missing, a
-    source has no files, or nothing survives.
-    """
-    _check(inputs, settings)
-    pipeline = Pipeline(settings, progress)
-    pipeline.read(inputs)
-    pipeline.extract()
-    pipeline.judge()
-    before = [(_traits(page), len(page.text)) for page in pipeline.pages if page.language]
-    pipeline.drop_exact()
-    pipeline.drop_low_quality(reference)
-    pipeline.drop_contaminated(items, pipeline.drop_near())
-    kept = pipeline.kept()
-    report: dict[str, Any] = {"funnel": funnel(pipeline.pages, pipeline.problems)}
-    if not kept:
-        reasons = Counter(page.reason for page in pipeline.pages).most_common(3)
-        first = "; ".join(f"{reason} ({n})" for reason, n in reasons) or "no file could be read"
-        raise RegrowError(f"no document survived: {first}; loosen the corpus settings")
-    report["diversity"] = {
-        "before": diversity(before),
-        "after": diversity((_traits(page), len(page.text)) for page in kept),
-    }
-    report["licences"] = dict(Counter(page.licence or "unknown" for page in kept).most_common())
+    def total(what: str, left_out: set[str], pieces: bool = False) -> int:
+        return sum(
+            n
+            for (_, reason, piece, kind), n in counts.items()
+            if kind == what and piece <= pieces and reason.split(":")[0] not in left_out
+        )
 
-    partial_folder = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    partial_folder.mkdir(parents=True)
-    heldout = choose_heldout(kept, settings)
-    training = [page for page in kept if page.id not in heldout]
-    with pipeline.phase("tokenizer"):
-        tokenizer = _tokenizer(partial_folder, [page.text for page in training], settings)
-    with pipeline.phase("shards"):
-        write_documents(partial_folder / "documents", kept)
-        write_heldout(partial_folder / "heldout.jsonl", [p for p in kept if p.id in heldout])
-        write_decisions(partial_folder / "decisions.parquet", pipeline.pages)
-        by_source = {
-            source: [(page.id, page.text) for page in training if page.source == source]
-            for source in inputs
+    rows = [{"stage": "read", "documents": total("documents", set())}]
+    for i, stage in enumerate(stages):
+        gone = set(stages[: i + 1])
+        rows.append(
+            {
+                "stage": stage,
+                "documents": total("documents", gone),
+                "characters": total("characters", gone, pieces="contaminated" in gone),
+            }
+        )
+    funnel: dict[str, Any] = {"files": files, "set_aside": len(problems), "stages": rows}
+    funnel["sources"] = {}
+    for source in sources:
+        own = {key: n for key, n in counts.items() if key[0] == source}
+        reasons: Counter[str] = Counter()
+        for (_, reason, _, what), n in own.items():
+            if reason and what == "documents":
+                reasons[reason] += n
+        funnel["sources"][source] = {
+            "read": sum(n for (_, _, piece, k), n in own.items() if k == "documents" and not piece),
+            "kept": sum(n for (_, r, _, k), n in own.items() if k == "documents" and not r),
+            "characters": sum(n for (_, r, _, k), n in own.items() if k == "characters" and not r),
+            "reasons": dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
         }
-        manifest = write_shards(partial_folder / "tokens", by_source, tokenizer)
-    report |= _tokens(manifest, heldout, pipeline)
-    write_json(partial_folder / "report.json", report)
-    _replace(partial_folder, output)
-    progress(len(PHASES), len(PHASES), phase="done")
-    return report
-
-
-def _traits(page: Page) -> dict[str, str]:
     return {
-        "source": page.source,
-        "domain": page.domain,
-        "format": page.format,
-        "language": page.language,
+        "funnel": funnel,
+        "diversity": {"before": before.summary(), "after": after.summary()},
+        "licences": dict(licences.most_common()),
     }
 
 
-def _tokens(manifest: Mapping[str, Any], heldout: set[str], pipeline: Pipeline) -> dict[str, Any]:
-    sources = {
-        source: {
-            "documents": entry["documents"],
-            "tokens": entry["tokens"],
-            "bytes_per_token": round(entry["bytes"] / max(1, entry["tokens"]), 3),
-        }
-        for source, entry in manifest["sources"].items()
-    }
-    return {
-        "tokens": {"vocabulary": manifest["vocabulary"], "sources": sources},
-        "heldout": len(heldout),
-        **pipeline.notes,
-        "problems": pipeline.problems.rows[:LISTED],
-        "seconds": pipeline.seconds,
-    }
+def _nothing_left(told: Sequence[Mapping[str, Any]]) -> None:
+    reasons: Counter[str] = Counter()
+    for one in told:
+        for key, n in one["counts"].items():
+            _, reason, _, what = key.split("\t")
+            reasons[reason] += n if what == "documents" else 0
+    most = "; ".join(f"{reason} ({n})" for reason, n in reasons.most_common(3))
+    raise RegrowError(
+        f"no document survived: {most or 'no file could be read'}; loosen the corpus settings"
+    )
 
 
 def _replace(folder: Path, output: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,25 +23,46 @@ class Hit:
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """All hits, and what was not looked for."""
-
-    hits: tuple[Hit, ...]
-    too_short: int  # items with too few words to tell
-    common: int  # distinct grams ignored because ordinary text holds them
-
-
 def item_texts(item: Item) -> Iterator[str]:
     """What of an item must not be in training text: the question with each answer."""
     question = " ".join([*(message.content for message in item.messages), item.question])
     yield from (f"{question} {answer}" for answer in item.answers or ("",))
 
 
-def _item_grams(
-    items: Sequence[Item], settings: DecontaminateSettings
-) -> tuple[dict[int, dict[int, int]], int]:
-    """Item numbers by gram hash by gram length, and how many items are too short."""
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for: the grams of items, `by_length` in words, each with its item's number."""
+
+    by_length: Mapping[int, Mapping[int, int]]
+    too_short: int  # items with too few words to tell
+
+    def find(self, words: Words) -> dict[str, np.ndarray]:
+        """All places of wanted grams, as columns: text, item, gram, start and stop in words.
+
+        Sorted by text, start and item.
+        """
+        found: list[tuple[np.ndarray, ...]] = [tuple(np.empty(0, np.int64) for _ in range(5))]
+        for length, grams in sorted(self.by_length.items()):
+            flat = gram_hashes(words.hashes, length)
+            wanted = np.sort(np.fromiter(grams, np.uint64, len(grams)))
+            places = np.minimum(np.searchsorted(wanted, flat), len(wanted) - 1)
+            starts = np.flatnonzero(wanted[places] == flat)
+            texts = np.searchsorted(words.offsets, starts, side="right") - 1
+            inside = starts + length <= words.offsets[texts + 1]
+            starts, texts = starts[inside], texts[inside]
+            own = np.asarray([grams[gram] for gram in flat[starts].tolist()], np.int64)
+            first = starts - words.offsets[texts]
+            found.append((texts, own, flat[starts].astype(np.int64), first, first + length))
+        text, item, gram, start, stop = (np.concatenate(column) for column in zip(*found))
+        order = np.lexsort((item, start, text))
+        return {
+            "text": text[order], "item": item[order], "gram": gram[order],
+            "start": start[order], "stop": stop[order],
+        }  # fmt: skip
+
+
+def wanted(items: Sequence[Item], settings: DecontaminateSettings) -> Wanted:
+    """The grams of items: of `ngram` words and more by their n-grams, shorter ones whole."""
     by_length: dict[int, dict[int, int]] = {}
     too_short = 0
     known: dict[str, int] = {}
@@ -56,39 +77,22 @@ def _item_grams(
                 grams = by_length.setdefault(length, {})
                 for gram in gram_hashes(own, length).tolist():
                     grams.setdefault(gram, number)
-    return by_length, too_short
+    return Wanted(by_length, too_short)
 
 
-def find(words: Words, items: Sequence[Item], settings: DecontaminateSettings) -> Findings:
-    """Look for the items in the texts.
+def ordinary(gram: np.ndarray, text: np.ndarray, common: int) -> frozenset[int]:
+    """Grams in more than `common` texts: ordinary text that says nothing about an item."""
+    pairs = np.unique(np.stack([gram, text], 1), axis=0)[:, 0]
+    distinct, counts = np.unique(pairs, return_counts=True)
+    return frozenset(distinct[counts > common].tolist())
 
-    Items of `ngram` words and more are looked for by their n-grams, shorter ones whole with their
-    answer. A gram in more than `common` texts is ordinary text and ignored.
-    """
-    by_length, too_short = _item_grams(items, settings)
-    hits: list[Hit] = []
-    common = 0
-    for length, grams in sorted(by_length.items()):
-        flat = gram_hashes(words.hashes, length)
-        wanted = np.sort(np.fromiter(grams, np.uint64, len(grams)))
-        places = np.minimum(np.searchsorted(wanted, flat), len(wanted) - 1)
-        starts = np.flatnonzero(wanted[places] == flat)
-        documents = np.searchsorted(words.offsets, starts, side="right") - 1
-        inside = starts + length <= words.offsets[documents + 1]
-        starts, documents = starts[inside], documents[inside]
-        _, texts_of = np.unique(
-            np.stack([flat[starts], documents.astype(np.uint64)]), axis=1, return_index=True
-        )
-        distinct, counts = np.unique(flat[starts[texts_of]], return_counts=True)
-        ordinary = set(distinct[counts > settings.common].tolist())
-        common += len(ordinary)
-        for start, document in zip(starts.tolist(), documents.tolist()):
-            gram = int(flat[start])
-            if gram not in ordinary:
-                first = start - int(words.offsets[document])
-                hits.append(Hit(document, grams[gram], first, first + length))
-    hits.sort(key=lambda hit: (hit.document, hit.start, hit.item))
-    return Findings(tuple(hits), too_short, common)
+
+def find(words: Words, items: Sequence[Item], settings: DecontaminateSettings) -> list[Hit]:
+    """The items in a few texts that fit into memory."""
+    found = wanted(items, settings).find(words)
+    spared = ordinary(found["gram"], found["text"], settings.common)
+    rows = zip(*(found[name].tolist() for name in ("text", "item", "start", "stop", "gram")))
+    return [Hit(text, item, start, stop) for text, item, start, stop, g in rows if g not in spared]
 
 
 def spans(text: str, hits: Sequence[Hit]) -> list[tuple[int, int]]:

@@ -1,7 +1,8 @@
 """Exact copies and near-duplicates: MinHash bands propose, exact Jaccard decides.
 
-A document goes only if its own n-gram set is at least `threshold` like that of one survivor, so
-no chain of small likenesses can wipe out a source.
+A document goes only if its own n-gram set is alike enough to that of another, and one of each
+cluster stays. Large clusters are taken apart, so that no chain of small likenesses can wipe out a
+source. Broder 1997 for MinHash, Leskovec et al. ch. 3 for bands.
 """
 
 from __future__ import annotations
@@ -16,25 +17,26 @@ from regrow.corpus.settings import DeduplicateSettings
 from regrow.seeds import rng
 
 BLOCK = 1 << 20  # n-grams hashed at a time
-MOST_CANDIDATES = 64  # survivors compared with one document
+MISSED = 0.02  # pairs just above the threshold that bands may miss
+NEIGHBOURS = 8  # texts with the same band key that each is compared with, nearest and first
 
 
-def exact_copies(texts: Sequence[str]) -> list[int]:
-    """For each text the index of the first with the same words in the same case, or -1 if first."""
-    first: dict[bytes, int] = {}
-    found = []
-    for i, text in enumerate(texts):
-        joined = " ".join(text.split())
-        digest = hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        original = first.setdefault(digest, i)
-        found.append(-1 if original == i else original)
-    return found
+def digest_of(text: str) -> tuple[int, int]:
+    """128 bits of a text's words in their case; white space does not count."""
+    joined = " ".join(text.split())
+    digest = hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
 def bands_for(threshold: float, hashes: int) -> tuple[int, int]:
-    """(bands, rows): the longest rows that miss a pair at the threshold at most once in 1000."""
+    """(bands, rows): the longest rows that miss 2 % of the pairs in the .2 above the threshold."""
+    likeness = np.linspace(threshold, min(1.0, threshold + 0.2), 21)
+
+    def missed(rows: int) -> float:
+        return float(((1 - likeness**rows) ** (hashes // rows)).mean())
+
     rows = 1
-    while rows < hashes and (1 - threshold ** (rows + 1)) ** (hashes // (rows + 1)) <= 1e-3:
+    while rows < hashes and missed(rows + 1) <= MISSED:
         rows += 1
     return hashes // rows, rows
 
@@ -53,7 +55,7 @@ def signatures(sets: Sequence[np.ndarray], hashes: int) -> np.ndarray:
         base = ends[begin] - sizes[begin]
         stop = max(begin + 1, int(np.searchsorted(ends, base + BLOCK, side="right")))
         members = filled[begin:stop]
-        flat = np.concatenate([sets[i] for i in members]).astype(np.uint32)
+        flat = np.concatenate([sets[i] for i in members]).astype(np.uint32, copy=False)
         starts = ends[begin:stop] - sizes[begin:stop] - base
         for k in range(hashes):
             out[members, k] = np.minimum.reduceat(flat * scale[k] + shift[k], starts)
@@ -79,43 +81,74 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
     return common / (len(a) + len(b) - common)
 
 
-def near_copies(words: Words, settings: DeduplicateSettings) -> list[tuple[int, float]]:
-    """For each text (survivor that it copies, Jaccard), or (-1, 0) where it survives itself.
+def pairs_of_band(
+    keys: np.ndarray, sizes: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places a < b of texts that share a key and whose sizes allow the threshold.
 
-    Earlier texts survive. Broder 1997 for MinHash, Leskovec et al. ch. 3 for bands.
+    Each text is paired with the eight before it and the eight first of those with its key, so that
+    a key that very many share costs no square.
     """
+    order = np.argsort(keys, kind="stable")
+    order = order[sizes[order] > 0]
+    ordered = keys[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    first = np.repeat(starts, np.diff(np.concatenate([starts, [len(order)]])))
+    place = np.arange(len(order))
+    found = []
+    for step in range(1, NEIGHBOURS + 1):
+        near = place[place - first >= step]
+        found.append((near - step, near))
+        far = place[place - first >= NEIGHBOURS + step]
+        found.append((first[far] + step - 1, far))
+    a = order[np.concatenate([a for a, _ in found])]
+    b = order[np.concatenate([b for _, b in found])]
+    allowed = np.minimum(sizes[a], sizes[b]) >= threshold * np.maximum(sizes[a], sizes[b])
+    return a[allowed], b[allowed]
+
+
+def clusters(a: np.ndarray, b: np.ndarray, quality: np.ndarray, largest: int) -> np.ndarray:
+    """For each text the one that stands for it, itself if it survives: int64 [texts].
+
+    `a` and `b` are the ends of the verified pairs. Texts that are joined share one survivor: the
+    best, the first among equals. In a cluster of more than `largest` a text goes only if it is
+    paired with a survivor itself.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(quality)
+    best = np.lexsort((np.arange(n), -quality))
+    graph = coo_matrix((np.ones(len(a), bool), (a, b)), shape=(n, n))
+    _, label = connected_components(graph, directed=False)
+    survivor = np.arange(n)
+    heads = np.full(n, -1)
+    heads[label[best[::-1]]] = best[::-1]  # the last to write is the best
+    small = np.bincount(label, minlength=n)[label] <= largest
+    survivor[small] = heads[label[small]]
+    both = (graph + graph.T).tocsr()
+    settled = np.zeros(n, bool)
+    for i in best[~small[best]]:  # the best first, and each takes the neighbours that are left
+        if not settled[i]:
+            around = both.indices[both.indptr[i] : both.indptr[i + 1]]
+            free = around[~settled[around]]
+            survivor[free], settled[free], settled[i] = i, True, True
+            survivor[i] = i
+    return survivor
+
+
+def near_copies(words: Words, settings: DeduplicateSettings) -> list[tuple[int, float]]:
+    """For each text (survivor that stands for it, their Jaccard), or (-1, 0) where it survives."""
     sets = gram_sets(words, settings.ngram)
+    sizes = np.asarray(list(map(len, sets)), np.int64)
     bands, rows = bands_for(settings.threshold, settings.hashes)
-    keys = band_keys(signatures(sets, bands * rows), bands, rows).tolist()
-    survivors: dict[int, list[int]] = {}
-    found: list[tuple[int, float]] = []
-    for i, own in enumerate(keys):
-        original, likeness = _original(i, own, sets, survivors, settings.threshold)
-        found.append((original, likeness))
-        if original < 0 and len(sets[i]):
-            for key in own:
-                survivors.setdefault(key, []).append(i)
-    return found
-
-
-def _original(
-    i: int,
-    keys: Sequence[int],
-    sets: Sequence[np.ndarray],
-    survivors: dict[int, list[int]],
-    threshold: float,
-) -> tuple[int, float]:
-    """The first survivor that text i is like, most shared bands first."""
-    shared: dict[int, int] = {}
-    for key in keys:
-        for j in survivors.get(key, ()):
-            shared[j] = shared.get(j, 0) + 1
-    size = len(sets[i])
-    order = sorted(shared, key=lambda j: (-shared[j], j))
-    for j in order[:MOST_CANDIDATES]:
-        other = len(sets[j])
-        if min(size, other) >= threshold * max(size, other):
-            likeness = jaccard(sets[i], sets[j])
-            if likeness >= threshold:
-                return j, likeness
-    return -1, 0.0
+    keys = band_keys(signatures(sets, bands * rows), bands, rows)
+    pairs = [pairs_of_band(keys[:, band], sizes, settings.threshold) for band in range(bands)]
+    unique = np.unique(np.concatenate([np.stack(pair, 1) for pair in pairs]), axis=0)
+    alike = [jaccard(sets[a], sets[b]) >= settings.threshold for a, b in unique.tolist()]
+    a, b = unique[alike].T
+    survivor = clusters(a, b, np.zeros(len(sets)), settings.largest)
+    return [
+        (-1, 0.0) if i == j else (j, jaccard(sets[i], sets[j]))
+        for i, j in enumerate(survivor.tolist())
+    ]

@@ -44,3 +44,35 @@ def diversity(rows: Iterable[tuple[Mapping[str, str], int]]) -> dict[str, Any]:
             else {},
         }
     return summary
+
+
+class Diversity:
+    """Interim."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[tuple[str, ...]] = Counter()
+        self.documents = 0
+
+    def add(self, page: Any, text: str) -> None:
+        self.rows[tuple(getattr(page, f) for f in FIELDS)] += page.characters
+        self.documents += 1
+
+    def merge(self, other: Diversity) -> None:
+        self.rows.update(other.rows)
+        self.documents += other.documents
+
+    def to_json(self) -> Any:
+        return [self.documents, [[*k, v] for k, v in self.rows.items()]]
+
+    @staticmethod
+    def from_json(told: Any) -> Diversity:
+        d = Diversity()
+        d.documents = told[0]
+        for *k, v in told[1]:
+            d.rows[tuple(k)] += v
+        return d
+
+    def summary(self) -> dict[str, Any]:
+        out = diversity((dict(zip(FIELDS, k)), v) for k, v in self.rows.items())
+        out["documents"] = self.documents
+        return out

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from regrow.corpus.read import Page
+from regrow.corpus.page import Page
 
 MAX_HTML = 4_000_000  # bytes; what follows is cut, so that no page takes seconds
 MAX_DEPTH = 500  # nested elements; beyond this a page is a parser trap
@@ -139,27 +138,25 @@ def _drop_link_lists(root: Any) -> None:
             block.decompose()
 
 
-def site_lines(pages: Iterable[Page], least: int = 10) -> dict[str, set[str]]:
-    """Lines that are site furniture: near the start or end of many pages of one host.
+def edge_lines(text: str) -> set[str]:
+    """Lines near the start and the end of a page, where sites put their furniture."""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    edge = lines if len(lines) <= 16 else lines[:8] + lines[-8:]
+    return {line for line in edge if len(line) > 2}
+
+
+def furniture(lines: Mapping[str, int], pages: int, least: int = 10) -> set[str]:
+    """The edge lines of a host that so many of its pages share that they are furniture.
 
     Many are 20 % for a sentence of four words or more, 80 % for less (a manual's section headings
-    stay). Hosts with fewer than `least` pages are left alone. Returns lines by host.
+    stay). Hosts with fewer than `least` pages are left alone.
     """
-    counts: dict[str, Counter[str]] = {}
-    sizes: Counter[str] = Counter()
-    for page in pages:
-        lines = [line.strip() for line in page.text.split("\n") if line.strip()]
-        edge = lines if len(lines) <= 16 else lines[:8] + lines[-8:]
-        counts.setdefault(page.domain, Counter()).update({line for line in edge if len(line) > 2})
-        sizes[page.domain] += 1
+    if pages < least:
+        return set()
     return {
-        host: {
-            line
-            for line, n in lines.items()
-            if n >= max(least / 2, (0.2 if line.count(" ") >= 3 else 0.8) * sizes[host])
-        }
-        for host, lines in counts.items()
-        if sizes[host] >= least
+        line
+        for line, n in lines.items()
+        if n >= max(least / 2, (0.2 if line.count(" ") >= 3 else 0.8) * pages)
     }
 
 
@@ -169,14 +166,3 @@ def drop_site_lines(page: Page, lines: set[str]) -> None:
     page.text = "\n".join(kept).strip("\n")
     if not page.text:
         page.reason = "extract: site furniture only"
-
-
-def extract_all(pages: Sequence[Page]) -> None:
-    """Extract every page of a batch in place; a page that breaks the parser is set aside."""
-    for page in pages:
-        try:
-            extract(page)
-        except Exception as error:  # whatever a parser raises costs this page only
-            page.body = None
-            page.reason = "extract: parser error"
-            page.detail = f"{type(error).__name__}: {error}"[:200]

@@ -15,21 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from regrow.corpus.page import Page
 from regrow.corpus.settings import QualitySettings
-from regrow.seeds import pyrandom, rng
+from regrow.seeds import derive, pyrandom, rng
 
 FEATURES = 1 << 18
 STRENGTH = 0.3  # inverse regularisation; chosen on a crawl of known truth
 REFERENCE_KEPT = 0.10  # quantile of reference scores that counts as 1
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Scores in [0, 1] of the texts, and what the rule would keep of the reference unseen."""
-
-    scores: np.ndarray
-    calibration: float
-    reference_kept: float
 
 
 def _features(texts: Sequence[str], characters: int) -> Any:
@@ -43,18 +35,47 @@ def _features(texts: Sequence[str], characters: int) -> Any:
     return vectorizer.transform(text[:characters] for text in texts)
 
 
-def score(
-    texts: Sequence[str], reference: Sequence[str], settings: QualitySettings, seed: int
-) -> Scores:
-    """How like the reference each text is: scores [texts], 1 for as good as its best 90 %."""
+@dataclass(frozen=True)
+class Classifier:
+    """Two models, each fitted to one half of the sample: a page is scored by the other one."""
+
+    models: tuple[Any, Any]
+    characters: int
+    calibration: float  # the raw score that 90 % of the reference reaches
+    reference_kept: float  # share of the reference, unseen, that the rule would keep
+
+    def scores(self, pages: Sequence[Page]) -> list[float]:
+        """How like the reference each page is, 1 for as good as its best 90 %: [pages]."""
+        if not pages:
+            return []
+        features = _features([page.text for page in pages], self.characters)
+        folds = np.asarray([_fold(page.id) for page in pages])
+        raw = np.zeros(len(pages))
+        for fold, model in enumerate(self.models):
+            if (folds == fold).any():
+                raw[folds == fold] = model.predict_proba(features[folds == fold])[:, 1]
+        return [round(float(value), 5) for value in np.minimum(1.0, raw / self.calibration)]
+
+
+def _fold(id_: str) -> int:
+    """The half that a page belongs to; copies of one page share it."""
+    return derive("quality fold", id_) % 2
+
+
+def learn(
+    pages: Sequence[Page], reference: Sequence[str], settings: QualitySettings, seed: int
+) -> Classifier:
+    """Fit the classifier to pages of the crawl (0) and trusted texts (1)."""
     from scipy.sparse import vstack
     from sklearn.linear_model import LogisticRegression
 
-    crawl = _features(texts, settings.characters)
+    crawl = _features([page.text for page in pages], settings.characters)
     trusted = _features(reference, settings.characters)
-    folds = rng(seed, "quality texts").permutation(len(texts)) % 2
+    folds = np.asarray([_fold(page.id) for page in pages])
+    if len(set(folds.tolist())) < 2:
+        folds = np.arange(len(pages)) % 2
     trusted_folds = rng(seed, "quality reference").permutation(len(reference)) % 2
-    raw, raw_trusted = np.zeros(len(texts)), np.zeros(len(reference))
+    raw_trusted, models = np.zeros(len(reference)), []
     for fold in (0, 1):
         old, old_trusted = folds != fold, trusted_folds != fold
         x = vstack([trusted[old_trusted], crawl[old]])
@@ -62,13 +83,11 @@ def score(
         model = LogisticRegression(
             C=STRENGTH, class_weight="balanced", solver="liblinear", random_state=0
         )
-        model.fit(x, y)
-        if not old.all():
-            raw[~old] = model.predict_proba(crawl[~old])[:, 1]
+        models.append(model.fit(x, y))
         raw_trusted[~old_trusted] = model.predict_proba(trusted[~old_trusted])[:, 1]
     calibration = float(np.quantile(raw_trusted, REFERENCE_KEPT))
     kept = (2 - np.minimum(1.0, raw_trusted / calibration)) ** -settings.alpha
-    return Scores(np.minimum(1.0, raw / calibration), calibration, float(np.mean(kept)))
+    return Classifier((models[0], models[1]), settings.characters, calibration, float(kept.mean()))
 
 
 def keep(text: str, value: float, settings: QualitySettings, seed: int) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from regrow.corpus.page import Page
 from regrow.errors import RegrowError
 
 TEXT_SUFFIXES = {".txt", ".md", ".rst", ".tex", ".org", ".text", ".markdown"}
@@ -36,28 +37,6 @@ MAX_FILE = 64 << 20  # a single text file above this is set aside
 
 
 @dataclass(slots=True)
-class Page:
-    """A document on its way through the pipeline; stages fill in the later fields."""
-
-    source: str
-    location: str  # record id, file, or file:line; unique within its file
-    url: str = ""
-    body: bytes | None = None  # still to be extracted; then None
-    text: str = ""
-    content_type: str = ""
-    charset: str = ""
-    status: int = 200
-    domain: str = ""
-    format: str = ""
-    language: str = ""
-    licence: str = ""
-    id: str = ""
-    reason: str = ""  # why it was left out, "stage: reason"; empty while kept
-    detail: str = ""
-    quality: float | None = None
-
-
-@dataclass(slots=True)
 class Problems:
     """What could not be read: file or row, and why."""
 
@@ -69,12 +48,20 @@ class Problems:
         self.rows.append({"source": source, "path": str(path), "reason": reason})
 
 
-def read(inputs: Mapping[str, Sequence[Path]], problems: Problems) -> Iterator[Page]:
-    """Yield the pages of every source, in the order of the inputs and of sorted file names.
+@dataclass(frozen=True)
+class InputFile:
+    """A file to read: under which root it was found, how large it is and when it was changed."""
 
-    A path is a file, a folder (walked) or a glob. Raises RegrowError on a path that does not
-    exist and on a source without any document file.
-    """
+    source: str
+    root: Path
+    path: Path
+    size: int
+    changed: int
+
+
+def list_files(inputs: Mapping[str, Sequence[Path]]) -> list[InputFile]:
+    """The files of every source, in the order of the inputs and of sorted names."""
+    found = []
     for source, paths in inputs.items():
         files = [(root, file) for path in paths for root, file in _files(Path(path), source)]
         if not files:
@@ -82,17 +69,31 @@ def read(inputs: Mapping[str, Sequence[Path]], problems: Problems) -> Iterator[P
             raise RegrowError(
                 f"no documents for source {source!r} in {given}; give a folder of some"
             )
-        licences: dict[Path, str] = {}
         for root, file in files:
-            problems.files += 1
-            try:
-                for page in read_file(file, source, problems):
-                    page.licence = page.licence or _licence(file, root, licences)
-                    if not page.domain and not page.url:
-                        page.domain = file.relative_to(root).parts[0] if file != root else file.name
-                    yield page
-            except (OSError, EOFError, ValueError) as error:
-                problems.add(source, file, _short(error))
+            stat = file.stat()
+            found.append(InputFile(source, root, file, stat.st_size, stat.st_mtime_ns))
+    return found
+
+
+def read_listed(file: InputFile, problems: Problems) -> Iterator[Page]:
+    """Yield the pages of one file; what cannot be read is set aside."""
+    problems.files += 1
+    licences: dict[Path, str] = {}
+    try:
+        for page in read_file(file.path, file.source, problems):
+            page.licence = page.licence or _licence(file.path, file.root, licences)
+            if not page.domain and not page.url:
+                path, root = file.path, file.root
+                page.domain = path.relative_to(root).parts[0] if path != root else path.name
+            yield page
+    except (OSError, EOFError, ValueError) as error:
+        problems.add(file.source, file.path, _short(error))
+
+
+def read(inputs: Mapping[str, Sequence[Path]], problems: Problems) -> Iterator[Page]:
+    """Yield the pages of every source, in the order of `list_files`."""
+    for file in list_files(inputs):
+        yield from read_listed(file, problems)
 
 
 def _short(error: BaseException) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -31,8 +33,9 @@ class DeduplicateSettings(Strict):
     """Exact copies, then MinHash bands with every edge verified."""
 
     ngram: int = Field(default=5, ge=1)
-    threshold: float = Field(default=0.8, gt=0, le=1)  # Jaccard on sets of word n-grams
-    hashes: int = Field(default=120, ge=8, le=1024)
+    threshold: float = Field(default=0.5, gt=0, le=1)  # Jaccard on sets of word n-grams
+    hashes: int = Field(default=160, ge=8, le=1024)
+    largest: int = Field(default=100, ge=1)  # a larger cluster is not one thing: see `clusters`
 
 
 class DecontaminateSettings(Strict):
@@ -56,10 +59,20 @@ class TokenizerSettings(Strict):
     path: str | None = None  # use this tokenizer and learn none
 
 
+Stage = Literal[
+    "language", "rules", "personal data", "exact copy", "quality", "near copy", "contaminated"
+]
+#: What is done by default; "personal data" masks addresses and numbers where it is added.
+STAGES: tuple[Stage, ...] = (
+    "language", "rules", "exact copy", "quality", "near copy", "contaminated",
+)  # fmt: skip
+
+
 class CorpusSettings(Strict):
     """How documents become shards."""
 
     seed: int = 0
+    stages: tuple[Stage, ...] = STAGES  # after reading and extraction, in this order
     languages: tuple[str, ...] = ("en",)  # empty: all; code and what cannot be told is kept
     rules: RuleSettings = RuleSettings()
     quality: QualitySettings = QualitySettings()
@@ -68,5 +81,6 @@ class CorpusSettings(Strict):
     tokenizer: TokenizerSettings = TokenizerSettings()
     heldout_share: float = Field(default=0.01, ge=0, lt=1)
     heldout_most: int = Field(default=300, ge=0)  # documents a source
+    engine: Literal["local", "ray"] = "local"  # ray: the cluster at RAY_ADDRESS, or one here
     jobs: int = Field(default=0, ge=0)  # worker processes; 0: as many as there are cores
     time_limit_s: float = Field(default=10.0, gt=0)  # to extract one page

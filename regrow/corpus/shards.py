@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
-from regrow.files import read_json, sha256_file, write_atomic, write_json
+from regrow.files import read_json, sha256_file, write_json
 
 BATCH = 512  # documents encoded at a time
+
+#: A document: its id, its tokens without the end, and its length in bytes.
+Encoded = tuple[str, np.ndarray, int]
 
 
 def check_source_name(source: str) -> str:
@@ -24,66 +28,56 @@ def check_source_name(source: str) -> str:
     return source
 
 
-def _batches(documents: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+def encoded(documents: Iterable[tuple[str, str]], tokenizer: Tokenizer) -> Iterator[Encoded]:
+    """Encode (document id, text) pairs, some hundreds at a time."""
     iterator = iter(documents)
     while batch := list(islice(iterator, BATCH)):
-        yield batch
+        tokens = tokenizer.encode_batch([text for _, text in batch])
+        for (id_, text), own in zip(batch, tokens, strict=True):
+            yield id_, np.asarray(own), len(text.encode("utf-8", "replace"))
 
 
-def _write_source(
-    file: BinaryIO, documents: Iterable[tuple[str, str]], tokenizer: Tokenizer, dtype: str
-) -> tuple[list[str], list[int], int]:
-    ids: list[str] = []
-    offsets = [0]
-    size = 0
-    for batch in _batches(documents):
-        for (id_, text), tokens in zip(
-            batch, tokenizer.encode_batch([text for _, text in batch]), strict=True
-        ):
-            tokens.append(tokenizer.eos)
-            file.write(np.asarray(tokens, dtype).tobytes())
-            ids.append(id_)
-            offsets.append(offsets[-1] + len(tokens))
-            size += len(text.encode())
-    return ids, offsets, size
+def token_type(vocabulary: int) -> str:
+    """The numbers that tokens are kept in: uint16, or uint32 above 65,536 entries."""
+    return "<u2" if vocabulary <= 65_536 else "<u4"
 
 
 def write_shards(
-    folder: Path,
-    documents: Mapping[str, Iterable[tuple[str, str]]],
-    tokenizer: Tokenizer,
-    done: Callable[[str, int], None] | None = None,
+    folder: Path, sources: Mapping[str, Iterable[Encoded]], tokenizer: Tokenizer
 ) -> dict[str, Any]:
-    """Write (document id, text) pairs by source; each document ends with `<|endoftext|>`.
+    """Write encoded documents by source; each ends with `<|endoftext|>`. Returns the manifest.
 
-    Files: `<source>.bin` (uint16, or uint32 above 65,536 entries), `<source>.offsets.npy`
-    (int64 [documents + 1], in tokens), `<source>.documents.txt` and `manifest.json` with counts
-    and SHA-256 of each. Returns the manifest. `done(source, tokens)` is called after each source.
+    Files: `<source>.bin` (see `token_type`), `<source>.offsets.npy` (int64 [documents + 1], in
+    tokens), `<source>.documents.txt` and `manifest.json` with counts and SHA-256 of each.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    dtype = "<u2" if tokenizer.vocabulary <= 65_536 else "<u4"
     manifest: dict[str, Any] = {
-        "dtype": dtype,
+        "dtype": token_type(tokenizer.vocabulary),
         "vocabulary": tokenizer.vocabulary,
         "eos": tokenizer.eos,
         "sources": {},
     }
-    for source, pairs in documents.items():
-        binary = folder / f"{check_source_name(source)}.bin"
-        with open(binary, "wb") as file:
-            ids, offsets, size = _write_source(file, pairs, tokenizer, dtype)
-        np.save(folder / f"{source}.offsets.npy", np.asarray(offsets, np.int64))
-        names = folder / f"{source}.documents.txt"
-        write_atomic(names, "".join(f"{id_}\n" for id_ in ids))
-        files = [binary, folder / f"{source}.offsets.npy", names]
+    end = np.asarray([tokenizer.eos], manifest["dtype"]).tobytes()
+    for source, documents in sources.items():
+        files = [
+            folder / f"{check_source_name(source)}{ending}"
+            for ending in (".bin", ".offsets.npy", ".documents.txt")
+        ]
+        offsets = array("q", [0])
+        size = 0
+        with open(files[0], "wb") as file, open(files[2], "w", encoding="utf-8") as names:
+            for id_, tokens, length in documents:
+                file.write(tokens.astype(manifest["dtype"]).tobytes() + end)
+                names.write(f"{id_}\n")
+                offsets.append(offsets[-1] + len(tokens) + 1)
+                size += length
+        np.save(files[1], np.asarray(offsets, np.int64))
         manifest["sources"][source] = {
-            "documents": len(ids),
+            "documents": len(offsets) - 1,
             "tokens": offsets[-1],
             "bytes": size,
             "sha256": {path.name: sha256_file(path) for path in files},
         }
-        if done:
-            done(source, offsets[-1])
     write_json(folder / "manifest.json", manifest)
     return manifest
 

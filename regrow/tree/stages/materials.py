@@ -121,7 +121,7 @@ def _uncontaminated(context: StageContext, real: list[Conversation]) -> list[Con
     if found is None:
         return real
     words = hash_words(" ".join(turn.content for turn in talk.messages) for talk in real)
-    hits = find(words, read_benchmarks(found[1]), context.recipe.corpus.decontaminate).hits
+    hits = find(words, read_benchmarks(found[1]), context.recipe.corpus.decontaminate)
     hit = {one.document for one in hits}
     return [talk for number, talk in enumerate(real) if number not in hit]
 

@@ -1,0 +1,161 @@
+"""What stages leave on disk: pages in Parquet parts, verdicts on them, and the marks of completion.
+
+Every document has a number: its part in the high bits, its row in the low ones. A stage over single
+pages writes new texts; a stage that compares pages writes verdicts, which are laid over the texts
+when a part is read again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regrow.corpus.page import Page
+from regrow.errors import RegrowError
+from regrow.files import read_json, sha256_file, write_json
+
+ROW_BITS = 24  # documents of a part, at most
+PART_BYTES = 8 << 20  # of raw pages in a part, about
+PART_PAGES = 4096
+
+_TYPES = {"str": "string", "bytes | None": "binary", "int": "int64", "float | None": "float32"}
+
+
+def once(target: Path, make: Callable[[Path], Any]) -> Any:
+    """What `make(path)` told when it wrote `target`; made only where missing or damaged.
+
+    The file appears whole or not at all, and a mark beside it keeps its checksum and what was told.
+    """
+    mark = target.with_name(f"{target.name}.done")
+    if mark.is_file() and target.is_file():
+        known = read_json(mark)
+        if known["sha256"] == sha256_file(target):
+            return known["told"]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        told = make(partial)
+        os.replace(partial, target)
+        write_json(mark, {"sha256": sha256_file(target), "told": told})
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        why = error.strerror or error
+        raise RegrowError(f"cannot write {target}: {why}; free space and run again") from error
+    return told
+
+
+def write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write columns as one Parquet file; the bytes depend on the values only."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(dict(columns))
+    pq.write_table(table, path, compression="lz4", write_statistics=True)
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    kinds = {"string": pa.string(), "binary": pa.binary(), "int64": pa.int64(),
+             "float32": pa.float32()}  # fmt: skip
+    return pa.schema([(f.name, kinds[_TYPES[str(f.type)]]) for f in fields(Page)])
+
+
+def write_pages(path: Path, pages: Sequence[Page]) -> None:
+    """Write pages as Parquet, a column a field; a lone surrogate becomes a question mark."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = []
+    for field in _schema():
+        values = [getattr(page, field.name) for page in pages]
+        try:
+            columns.append(pa.array(values, field.type))
+        except UnicodeEncodeError:
+            whole = [value.encode("utf-8", "replace").decode() for value in values]
+            columns.append(pa.array(whole, field.type))
+    pq.write_table(pa.table(columns, schema=_schema()), path, compression="lz4")
+
+
+def read_pages(path: Path) -> list[Page]:
+    """The pages of a part. Raises RegrowError that names the file where it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise RegrowError(f"{path} is damaged ({error}); run again to make it anew") from error
+    return [Page(*row) for row in zip(*(column.to_pylist() for column in table.columns))]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where the pages stand: their texts in `texts`, with the `verdicts` laid over them in turn."""
+
+    folder: Path
+    parts: tuple[str, ...] = ()
+    texts: str = ""
+    verdicts: tuple[str, ...] = ()
+
+    def path(self, stage: str, name: str) -> Path:
+        """The file of a part or bucket that a stage leaves."""
+        return self.folder / stage / f"{name}.parquet"
+
+    def files(self, stage: str) -> list[Path]:
+        """All files that a stage left, in order."""
+        return sorted((self.folder / stage).glob("[!.]*.parquet"))
+
+    def first(self, part: str) -> int:
+        """The number of the first document of a part."""
+        return self.parts.index(part) << ROW_BITS
+
+    def load(self, part: str) -> list[Page]:
+        """The pages of a part as the stages so far left them."""
+        pages = read_pages(self.path(self.texts, part))
+        for stage in self.verdicts:
+            for row in self.rows(stage, part):
+                page = pages[row.pop("number") - self.first(part)]
+                for name, value in row.items():
+                    if value is not None:
+                        setattr(page, name, value)
+        return pages
+
+    def rows(self, stage: str, part: str) -> list[dict[str, Any]]:
+        """The verdicts of a stage on the documents of a part."""
+        low = self.first(part)
+        return [
+            row
+            for path in self.files(stage)
+            for row in read_between(path, "number", low, low + (1 << ROW_BITS)).to_pylist()
+        ]
+
+    def rewritten(self, stage: str) -> Store:
+        """After a stage that wrote new texts."""
+        return replace(self, texts=stage, verdicts=())
+
+    def judged(self, stage: str) -> Store:
+        """After a stage that wrote verdicts."""
+        return replace(self, verdicts=(*self.verdicts, stage))
+
+
+def read_between(path: Path, column: str, low: Any, high: Any) -> Any:
+    """The rows of a table sorted by `column` where it is in [low, high)."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(
+        path, filters=[(column, ">=", low), (column, "<", high)], partitioning=None
+    )
+
+
+def column(paths: Iterable[Path], name: str) -> np.ndarray:
+    """One column of many tables, end to end."""
+    import pyarrow.parquet as pq
+
+    found = [pq.read_table(p, columns=[name], partitioning=None)[name].to_numpy() for p in paths]
+    return np.concatenate(found) if found else np.empty(0)

@@ -1,0 +1,42 @@
+"""What every stage is given, and how it runs its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from regrow.corpus.engine import Engine
+from regrow.corpus.parts import Store
+from regrow.corpus.settings import CorpusSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a task needs to know; sent to workers."""
+
+    store: Store
+    settings: CorpusSettings
+
+
+@dataclass
+class Pipeline:
+    """The job so far, who runs its tasks, and what the report needs of the stages."""
+
+    job: Job
+    engine: Engine
+    say: Callable[[float], None] = lambda share: None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Store:
+        """Where the pages stand now."""
+        return self.job.store
+
+    @store.setter
+    def store(self, store: Store) -> None:
+        self.job = replace(self.job, store=store)
+
+    def map(self, work: Callable[..., Any], tasks: Sequence[Any]) -> list[Any]:
+        """`work(task, watch)` on every task; progress is told as a share of them."""
+        return self.engine.map(work, tasks, lambda done: self.say(done / max(1, len(tasks))))

@@ -1,0 +1,181 @@
+"""Near-duplicates: bands propose pairs, exact likeness decides, one of each cluster survives.
+
+Four steps, each over files: keys and gram sets of every part; pairs of every band; likeness of the
+pairs of every part; clusters. Only the verified pairs are ever held in memory as a whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from regrow.corpus.deduplicate import (
+    band_keys,
+    bands_for,
+    clusters,
+    jaccard,
+    pairs_of_band,
+    signatures,
+)
+from regrow.corpus.engine import Watch
+from regrow.corpus.grams import gram_sets, hash_words
+from regrow.corpus.parts import ROW_BITS, Store, column, once, read_between, write_table
+from regrow.corpus.stages.job import Job, Pipeline
+
+
+def keys_part(job: Job, part: str, watch: Watch) -> int:
+    """Band keys and gram sets of the kept texts of a part; tells how many there are."""
+    settings = job.settings.deduplicate
+
+    def make(path: Path) -> int:
+        first = job.store.first(part)
+        kept = [(n, page) for n, page in enumerate(job.store.load(part), first) if not page.reason]
+        words = hash_words(page.text for _, page in kept)
+        sets = [np.unique((g >> np.uint64(32)).astype(np.uint32))
+                for g in gram_sets(words, settings.ngram)]  # fmt: skip
+        bands, rows = bands_for(settings.threshold, settings.hashes)
+        keys = band_keys(signatures(sets, bands * rows), bands, rows)
+        flat = np.concatenate(sets) if sets else np.empty(0, np.uint32)
+        once(_grams(job.store, part), lambda to: flat.tofile(to))
+        write_table(
+            path,
+            {
+                "number": np.asarray([number for number, _ in kept], np.int64),
+                "id": [page.id for _, page in kept],
+                "quality": np.asarray([page.quality or 0.0 for _, page in kept], np.float32),
+                "size": np.asarray(list(map(len, sets)), np.int64),
+                **{f"band{i}": keys[:, i] for i in range(bands)},
+            },
+        )
+        return len(kept)
+
+    told: int = once(job.store.path("near-keys", part), make)
+    return told
+
+
+def _grams(store: Store, part: str) -> Path:
+    return store.path("near-grams", part).with_suffix(".u32")
+
+
+def pairs_band(job: Job, band: int, watch: Watch) -> int:
+    """The pairs that share a key of this band, (a, b) with a < b; tells how many."""
+
+    def make(path: Path) -> int:
+        files = job.store.files("near-keys")
+        numbers, sizes = column(files, "number"), column(files, "size")
+        threshold = job.settings.deduplicate.threshold
+        a, b = pairs_of_band(column(files, f"band{band}"), sizes, threshold)
+        a, b = numbers[a], numbers[b]
+        order = np.lexsort((b, a))
+        write_table(path, {"a": a[order], "b": b[order]})
+        return len(a)
+
+    told: int = once(job.store.path("near-pairs", f"{band:05d}"), make)
+    return told
+
+
+class _Grams:
+    """Gram sets of documents, read from the files of their parts as they are asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._parts: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+    def of(self, number: int) -> np.ndarray:
+        """The sorted gram hashes of one document: uint32 [grams]."""
+        index = number >> ROW_BITS
+        if index not in self._parts:
+            part = self.store.parts[index]
+            keys = [self.store.path("near-keys", part)]
+            ends = np.concatenate([[0], np.cumsum(column(keys, "size"))])
+            path = _grams(self.store, part)
+            flat = np.memmap(path, "<u4", "r") if path.stat().st_size else np.empty(0, "<u4")
+            self._parts[index] = (column(keys, "number"), ends, flat)
+        numbers, ends, flat = self._parts[index]
+        row = int(np.searchsorted(numbers, number))
+        return np.asarray(flat[ends[row] : ends[row + 1]])
+
+
+def edges_part(job: Job, part: str, watch: Watch) -> int:
+    """The pairs whose first document is in this part and that are alike enough; tells how many."""
+
+    def make(path: Path) -> int:
+        low = job.store.first(part)
+        tables = [
+            read_between(file, "a", low, low + (1 << ROW_BITS))
+            for file in job.store.files("near-pairs")
+        ]
+        pairs = np.concatenate(
+            [np.stack([t["a"].to_numpy(), t["b"].to_numpy()], 1) for t in tables]
+            or [np.empty((0, 2), np.int64)]
+        )
+        pairs = np.unique(pairs, axis=0)
+        grams, likeness = _Grams(job.store), np.empty(len(pairs))
+        before, own = -1, np.empty(0, np.uint32)
+        for i, (a, b) in enumerate(pairs.tolist()):
+            if a != before:
+                before, own = a, grams.of(a)
+            likeness[i] = jaccard(own, grams.of(b))
+        alike = likeness >= job.settings.deduplicate.threshold
+        write_table(path, {"a": pairs[alike, 0], "b": pairs[alike, 1], "likeness": likeness[alike]})
+        return int(alike.sum())
+
+    told: int = once(job.store.path("near-edges", part), make)
+    return told
+
+
+def _known(keys: Sequence[Path], numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ids and qualities of some documents, without holding those of all."""
+    ids, quality = [np.empty(0, object)], [np.empty(0, np.float32)]
+    for path in keys:
+        mine = np.isin(column([path], "number"), numbers)
+        if mine.any():
+            ids.append(column([path], "id")[mine])
+            quality.append(column([path], "quality")[mine])
+    return np.concatenate(ids), np.concatenate(quality)
+
+
+def drop_near(pipeline: Pipeline) -> None:
+    """Leave one of each cluster of near-copies."""
+    job = pipeline.job
+    store, settings = job.store, job.settings.deduplicate
+    pipeline.map(partial(keys_part, job), store.parts)
+    bands, _ = bands_for(settings.threshold, settings.hashes)
+    candidates = sum(pipeline.map(partial(pairs_band, job), list(range(bands))))
+    pipeline.map(partial(edges_part, job), store.parts)
+    edges, keys = store.files("near-edges"), store.files("near-keys")
+    a, b = column(edges, "a").astype(np.int64), column(edges, "b").astype(np.int64)
+    concerned = np.unique(np.concatenate([a, b]))
+    ids, quality = _known(keys, concerned)
+    survivor = clusters(
+        np.searchsorted(concerned, a), np.searchsorted(concerned, b), quality, settings.largest
+    )
+    grams = _Grams(store)
+    dropped = survivor != np.arange(len(concerned))
+    likeness = [
+        jaccard(grams.of(int(concerned[i])), grams.of(int(concerned[j]))) if out else 1.0
+        for i, (j, out) in enumerate(zip(survivor, dropped))
+    ]
+    verdicts = {
+        "number": concerned,
+        "reason": ["near copy: of another" if out else None for out in dropped],
+        "detail": [
+            f"{ids[j]} {like:.3f}" if out else None
+            for j, out, like in zip(survivor, dropped, likeness)
+        ],
+        "cluster": [ids[j] for j in survivor],
+    }
+    once(store.path("near-copy", "00000"), lambda path: write_table(path, verdicts))
+    pipeline.store = store.judged("near-copy")
+    sizes = Counter(str(ids[j]) for j in survivor)
+    pipeline.notes["near_copies"] = {
+        "candidate_pairs": candidates,
+        "verified_pairs": len(a),
+        "survivors": int((~dropped).sum()),
+        "removed": int(dropped.sum()),
+        "largest": {id_: n - 1 for id_, n in sizes.most_common(5)},
+    }

@@ -1,0 +1,184 @@
+"""Stages that look at one page at a time: extract, then language, rules and masking in one pass."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from regrow.corpus.engine import Watch
+from regrow.corpus.extract import drop_site_lines, edge_lines, extract, furniture
+from regrow.corpus.identify import identify, site_of, wrong_language
+from regrow.corpus.page import Page
+from regrow.corpus.parts import once, read_between, read_pages, write_pages, write_table
+from regrow.corpus.pii import mask_pii
+from regrow.corpus.rules import broken_rule
+from regrow.corpus.settings import CorpusSettings
+from regrow.corpus.stages.job import Job, Pipeline
+
+HEAD = 400  # characters kept of every page, for people
+BUCKET_ROWS = 4 << 20  # lines of sites that one task counts
+
+
+def _written(page: Page) -> None:
+    """Note how long the text is and how it begins."""
+    page.characters, page.head = len(page.text), page.text[:HEAD]
+
+
+def extract_part(job: Job, part: str, watch: Watch) -> int:
+    """Bodies to text, with a table of the lines at the edges of each host's pages; its length."""
+    store = job.store
+
+    def make(path: Path) -> int:
+        pages = read_pages(store.path("raw", part))
+        for page in watch.over(pages):
+            try:
+                extract(page)
+            except Exception as error:  # whatever a parser raises costs this page only
+                page.body, page.reason = None, "extract: parser error"
+                page.detail = f"{type(error).__name__}: {error}"[:200]
+        lines: Counter[tuple[str, str]] = Counter()
+        for page in pages:
+            page.domain = page.domain or site_of(page)
+            _written(page)
+            if not page.reason and "html" in page.content_type:
+                lines.update((page.domain, line) for line in edge_lines(page.text))
+                lines[page.domain, ""] += 1  # pages of the host
+        rows = sorted(lines.items())
+        once(store.path("edges", part), lambda to: _write_lines(to, rows))
+        write_pages(path, pages)
+        return len(rows)
+
+    found: int = once(store.path("extract", part), make)
+    return found
+
+
+def _write_lines(path: Path, rows: list[tuple[tuple[str, str], int]]) -> None:
+    write_table(
+        path,
+        {
+            "bucket": [crc32(host.encode()) for (host, _), _ in rows],
+            "host": [host for (host, _), _ in rows],
+            "line": [line for (_, line), _ in rows],
+            "pages": [pages for _, pages in rows],
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    number: int
+    count: int
+
+
+def furniture_bucket(job: Job, bucket: _Bucket, watch: Watch) -> dict[str, list[str]]:
+    """The furniture lines of the hosts of one bucket; hosts with none are left out."""
+    import pyarrow.parquet as pq
+
+    hosts: dict[str, Counter[str]] = defaultdict(Counter)
+    for path in job.store.files("edges"):
+        table = pq.read_table(path, partitioning=None)
+        for row in zip(*(table[name].to_pylist() for name in ("bucket", "host", "line", "pages"))):
+            if row[0] % bucket.count == bucket.number:
+                hosts[row[1]][row[2]] += row[3]
+    found: dict[str, list[str]] = {}
+    for host, lines in hosts.items():
+        if own := furniture(lines, lines.pop("")):
+            found[host] = sorted(own)
+    rows = sorted((host, line) for host, own in found.items() for line in own)
+    columns = {"host": [host for host, _ in rows], "line": [line for _, line in rows]}
+    once(
+        job.store.path("furniture", f"{bucket.number:05d}"), lambda path: write_table(path, columns)
+    )
+    return found
+
+
+def extract_all(pipeline: Pipeline) -> None:
+    """Extract every part and find the furniture that hosts repeat."""
+    rows = sum(pipeline.map(partial(extract_part, pipeline.job), pipeline.store.parts))
+    pipeline.store = pipeline.store.rewritten("extract")
+    count = 1 + rows // BUCKET_ROWS
+    buckets = [_Bucket(number, count) for number in range(count)]
+    pipeline.notes["site_lines"] = {}
+    for found in pipeline.map(partial(furniture_bucket, pipeline.job), buckets):
+        pipeline.notes["site_lines"] |= found
+
+
+def _judge_language(page: Page, settings: CorpusSettings) -> None:
+    page.reason = wrong_language(page, settings.languages)
+
+
+def _judge_rules(page: Page, settings: CorpusSettings) -> None:
+    rules = settings.rules
+    if rules.sources is None or page.source in rules.sources:
+        broken = broken_rule(page.text, page.format, rules)
+        page.reason = f"rules: {broken}" if broken else ""
+
+
+def _mask(page: Page, settings: CorpusSettings) -> None:
+    page.text, _ = mask_pii(page.text)
+
+
+#: Stages on single pages, by name.
+PAGE_STAGES: dict[str, Callable[[Page, CorpusSettings], None]] = {
+    "language": _judge_language,
+    "rules": _judge_rules,
+    "personal data": _mask,
+}
+
+
+def judge_part(job: Job, names: tuple[str, ...], target: str, part: str, watch: Watch) -> int:
+    """Run page stages on the kept pages of a part, in one pass; tells how many were left out."""
+
+    def make(path: Path) -> int:
+        pages = job.store.load(part)
+        lines = _furniture_of(job, pages) if job.store.texts == "extract" else {}
+        kept = [page for page in pages if not page.reason]
+        for page in watch.over(kept):
+            if "html" in page.content_type and page.domain in lines:
+                drop_site_lines(page, lines[page.domain])
+            if not page.reason:
+                identify(page)
+            for name in names:
+                if not page.reason:
+                    PAGE_STAGES[name](page, job.settings)
+        for page in pages:
+            if page.text:
+                _written(page)
+            if page.reason:
+                page.text = ""
+        write_pages(path, pages)
+        return sum(bool(page.reason) for page in kept)
+
+    left: int = once(job.store.path(target, part), make)
+    return left
+
+
+def _furniture_of(job: Job, pages: list[Page]) -> dict[str, set[str]]:
+    hosts = {page.domain for page in pages}
+    lines: dict[str, set[str]] = defaultdict(set)
+    for path in job.store.files("furniture"):
+        table = read_between(path, "host", min(hosts, default=""), max(hosts, default="") + "\0")
+        for host, line in zip(table["host"].to_pylist(), table["line"].to_pylist()):
+            lines[host].add(line)
+    return lines
+
+
+def judge_all(pipeline: Pipeline, names: tuple[str, ...]) -> None:
+    """Run page stages on every part; they share one pass and one rewriting of the texts."""
+    target = "+".join(name.replace(" ", "-") for name in names) or "identified"
+    work = partial(judge_part, pipeline.job, names, target)
+    pipeline.map(work, pipeline.store.parts)
+    pipeline.store = pipeline.store.rewritten(target)
+
+
+def traits(page: Page) -> dict[str, Any]:
+    """What diversity is counted by."""
+    return {
+        "source": page.source, "domain": page.domain, "format": page.format,
+        "language": page.language,
+    }  # fmt: skip

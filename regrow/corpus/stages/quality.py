@@ -1,0 +1,91 @@
+"""The quality classifier over the sources that ask for it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from regrow.corpus import quality
+from regrow.corpus.engine import Watch
+from regrow.corpus.page import Page
+from regrow.corpus.parts import once, write_table
+from regrow.corpus.read import Problems, read
+from regrow.corpus.stages.job import Job, Pipeline
+from regrow.seeds import derive
+
+LEAST_REFERENCE = 20  # trusted documents that a classifier needs
+SAMPLE = 50_000  # documents of the crawl, and of the reference, that it learns from
+
+
+def _asked(job: Job, part: str) -> Iterator[tuple[int, Page]]:
+    """Numbers and pages that the classifier has to score."""
+    for number, page in enumerate(job.store.load(part), job.store.first(part)):
+        if not page.reason and page.source in job.settings.quality.sources:
+            yield number, page
+
+
+def sample_part(job: Job, part: str, watch: Watch) -> list[tuple[int, int]]:
+    """(rank, number) of the pages of a part that may be learnt from, lowest ranks first."""
+    ranks = ((derive("quality sample", page.id), n) for n, page in _asked(job, part))
+    return heapq.nsmallest(SAMPLE, ranks)
+
+
+def score_part(job: Job, classifier: quality.Classifier, part: str, watch: Watch) -> dict[str, int]:
+    """Verdicts by score on the pages of a part; tells how many were scored and left out."""
+
+    def make(path: Path) -> dict[str, int]:
+        settings = job.settings
+        asked = list(_asked(job, part))
+        values = classifier.scores([page for _, page in asked])
+        left = [
+            not quality.keep(page.text, value, settings.quality, settings.seed)
+            for (_, page), value in zip(asked, values)
+        ]
+        write_table(
+            path,
+            {
+                "number": [number for number, _ in asked],
+                "quality": values,
+                "reason": ["quality: below the draw" if out else None for out in left],
+            },
+        )
+        return {"scored": len(asked), "left": sum(left)}
+
+    told: dict[str, int] = once(job.store.path("quality", part), make)
+    return told
+
+
+def drop_low_quality(pipeline: Pipeline, reference: Sequence[Path]) -> None:
+    """Learn from the reference and a sample of the crawl, and apply the keep rule."""
+    settings, store = pipeline.job.settings, pipeline.store
+    found = Problems()
+    trusted = read({"reference": reference}, found) if reference else ()
+    texts = [page.text for page in trusted if page.text.strip()][:SAMPLE]
+    ranks = pipeline.map(partial(sample_part, pipeline.job), store.parts)
+    chosen = {number for _, number in heapq.nsmallest(SAMPLE, (r for own in ranks for r in own))}
+    if len(chosen) < 2 or len(texts) < LEAST_REFERENCE:
+        why = "too few documents" if settings.quality.sources else "no source asks for it"
+        pipeline.notes["quality"] = {"used": False, "why": why, "reference": len(texts)}
+        return
+    pages = [
+        page
+        for part, own in zip(store.parts, ranks)
+        if own
+        for number, page in enumerate(store.load(part), store.first(part))
+        if number in chosen
+    ]
+    classifier = quality.learn(pages, texts, settings.quality, settings.seed)
+    told = pipeline.map(partial(score_part, pipeline.job, classifier), store.parts)
+    pipeline.store = store.judged("quality")
+    pipeline.notes["quality"] = {
+        "used": True,
+        "sources": list(settings.quality.sources),
+        "reference": len(texts),
+        "learnt_from": len(pages),
+        "scored": sum(one["scored"] for one in told),
+        "left_out": sum(one["left"] for one in told),
+        "calibration": round(classifier.calibration, 4),
+        "reference_kept": round(classifier.reference_kept, 4),
+    }

@@ -1,0 +1,103 @@
+"""Input files to raw parts of bounded size: one large file is as good as many small ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from regrow.corpus.engine import Watch
+from regrow.corpus.page import Page
+from regrow.corpus.parts import PART_BYTES, PART_PAGES, once, write_pages
+from regrow.corpus.read import InputFile, Problems, read_listed
+from regrow.corpus.stages.job import Job, Pipeline
+from regrow.files import sha256_file, write_json
+
+GROUP_BYTES = 32 << 20  # of files read by one task
+GROUP_FILES = 1000
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files that one task reads."""
+
+    number: int
+    files: tuple[InputFile, ...]
+
+
+def grouped(files: Sequence[InputFile]) -> list[Group]:
+    """Files in their order, cut into groups by size and number."""
+    groups: list[list[InputFile]] = []
+    room = 0
+    for file in files:
+        if not groups or room < file.size or len(groups[-1]) >= GROUP_FILES:
+            groups.append([])
+            room = GROUP_BYTES
+        groups[-1].append(file)
+        room -= file.size
+    return [Group(number, tuple(own)) for number, own in enumerate(groups)]
+
+
+def page_id(page: Page) -> str:
+    """An id by what a page holds and where it stands, the same on every machine."""
+    content = page.body if page.body is not None else page.text.encode("utf-8", "replace")
+    where = f"{page.source}\x1f{page.url}\x1f{Path(page.location).name}\x1f"
+    whole = where.encode("utf-8", "replace") + content
+    return hashlib.blake2b(whole, digest_size=8).hexdigest()
+
+
+def _cut(pages: Iterator[Page]) -> Iterator[list[Page]]:
+    """Pages in lists of bounded size."""
+    held: list[Page] = []
+    size = 0
+    for page in pages:
+        held.append(page)
+        size += len(page.body) if page.body is not None else len(page.text)
+        if size >= PART_BYTES or len(held) >= PART_PAGES:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
+
+
+def read_group(job: Job, group: Group, watch: Watch) -> dict[str, Any]:
+    """Write the raw parts of a group; tells their names and what could not be read."""
+    store = job.store
+    index = store.folder / "raw" / f"{group.number:05d}.json"
+
+    def make(path: Path) -> dict[str, Any]:
+        problems = Problems()
+        pages = (page for file in group.files for page in read_listed(file, problems))
+        parts = []
+        for number, held in enumerate(_cut(pages)):
+            for page in held:
+                page.id = page_id(page)
+            part = store.path("raw", f"{group.number:05d}-{number:05d}")
+            unfinished = part.with_name(f".{part.name}.{os.getpid()}.partial")
+            write_pages(unfinished, held)
+            os.replace(unfinished, part)
+            parts.append({"name": part.stem, "pages": len(held), "sha256": sha256_file(part)})
+        told = {"parts": parts, "problems": problems.rows, "files": len(group.files)}
+        write_json(path, told)
+        return told
+
+    told: dict[str, Any] = once(index, make)
+    raw = {part["name"]: part["sha256"] for part in told["parts"]}
+    paths = {name: store.path("raw", name) for name in raw}
+    if all(paths[name].is_file() and sha256_file(paths[name]) == raw[name] for name in raw):
+        return told
+    index.unlink()
+    told = once(index, make)
+    return told
+
+
+def read_all(pipeline: Pipeline, files: Sequence[InputFile]) -> list[dict[str, str]]:
+    """Read all files; returns what had to be set aside."""
+    told = pipeline.map(partial(read_group, pipeline.job), grouped(files))
+    names = tuple(part["name"] for one in told for part in one["parts"])
+    pipeline.store = type(pipeline.store)(pipeline.store.folder, names, "raw")
+    return [row for one in told for row in one["problems"]]
