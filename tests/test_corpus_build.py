@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import json
 import os
@@ -12,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from regrow.corpus.build import build
-from regrow.corpus.parallel import map_pages
-from regrow.corpus.read import Page, Problems, read
+from regrow.corpus.build import build, damaged
+from regrow.corpus.engine import Processes, Watch, without_culprit
+from regrow.corpus.page import Page
+from regrow.corpus.read import Problems, read
 from regrow.corpus.settings import CorpusSettings, DeduplicateSettings, QualitySettings
 from regrow.corpus.shards import Shards
 from regrow.corpus.tokenizer import Tokenizer
@@ -24,6 +26,7 @@ from regrow.records import Item
 
 SHARED = Path(os.environ.get("REGROW_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 SMALL = CorpusSettings.model_validate({"tokenizer": {"vocabulary": 400}, "jobs": 1})
+PARTS = SMALL.model_copy(update={"part_mb": 0.004})  # eight parts of what `inputs` gives
 
 
 def story(i: int) -> str:
@@ -67,13 +70,11 @@ def test_a_build_writes_documents_decisions_heldout_tokens_and_a_report(
         "exact copy: of another": 1,
         "rules: too short": 1,
     }
-    assert [row["documents"] for row in report["funnel"]["stages"]] == [
-        130,
-        130,
-        130,
-        129,
-        *[128] * 4,
-    ]
+    stages = {row["stage"]: row["documents"] for row in report["funnel"]["stages"]}
+    assert stages == {
+        "read": 130, "extract": 130, "language": 130, "rules": 129, "exact copy": 128,
+        "near copy": 128, "contaminated": 128,
+    }  # fmt: skip
     documents = pq.read_table(out / "documents/code.parquet").to_pylist()
     assert {row["licence"] for row in documents} == {"MIT"}
     assert {row["format"] for row in documents} == {"code"}
@@ -104,18 +105,96 @@ def test_every_kept_document_is_in_a_shard_or_held_out_and_never_both(
             assert tokenizer.decode(shards.tokens(source)[start : stop - 1]) == texts[id_]
 
 
-def test_two_builds_are_equal_and_a_second_replaces_the_first(
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file but those that hold times."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in files
+        if path.name not in ("report.json", "checksums.json")
+    }
+
+
+def test_a_build_that_was_killed_goes_on_to_the_same_bytes(
+    inputs: dict[str, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(inputs, tmp_path / "whole", PARTS)
+    whole = snapshot(tmp_path / "whole")
+    replace, left, kills = os.replace, 0, 0
+
+    def killed(source: Any, target: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    while not (tmp_path / "out").exists():
+        left = 5 + kills // 2
+        try:
+            build(inputs, tmp_path / "out", PARTS)
+        except KeyboardInterrupt:
+            kills += 1
+    assert kills >= 10
+    assert snapshot(tmp_path / "out") == whole
+    assert not (tmp_path / ".out.work").exists()
+
+
+def test_a_part_that_is_damaged_in_between_is_made_anew(
+    inputs: dict[str, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(inputs, tmp_path / "whole", PARTS)
+    with monkeypatch.context() as patch:
+        patch.setattr("regrow.corpus.build.final.tokenise", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build(inputs, tmp_path / "out", PARTS)
+    parts = sorted((tmp_path / ".out.work").rglob("*.parquet"))
+    assert len(parts) > 50
+    for path in parts[::5]:
+        path.write_bytes(path.read_bytes()[:-9])
+    build(inputs, tmp_path / "out", PARTS)
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
+
+
+def test_a_finished_build_is_left_alone_until_it_is_damaged_or_asked_for_differently(
     inputs: dict[str, list[Path]], tmp_path: Path
 ) -> None:
-    def snapshot() -> dict[str, bytes]:
-        build(inputs, tmp_path / "out", SMALL)
-        files = (path for path in (tmp_path / "out").rglob("*") if path.is_file())
-        return {path.name: path.read_bytes() for path in files if path.name != "report.json"}
+    out = tmp_path / "out"
+    first = build(inputs, out, SMALL)
+    made = (out / "decisions.parquet").stat().st_mtime_ns
+    assert build(inputs, out, SMALL) == first
+    assert (out / "decisions.parquet").stat().st_mtime_ns == made
+    whole = snapshot(out)
+    (out / "tokens/web.bin").write_bytes(b"\0" * (out / "tokens/web.bin").stat().st_size)
+    assert damaged(out) == ["tokens/web.bin"]
+    build(inputs, out, SMALL)
+    assert damaged(out) == []
+    assert snapshot(out) == whole
+    other = SMALL.model_copy(update={"stages": ("rules",)})
+    report = build(inputs, out, other)
+    assert [row["stage"] for row in report["funnel"]["stages"]] == ["read", "extract", "rules"]
 
-    first = snapshot()
-    (tmp_path / ".out.partial/left").mkdir(parents=True)  # by a killed build
-    assert snapshot() == first
-    assert not (tmp_path / ".out.partial").exists()
+
+def engines() -> list[Any]:
+    ray = pytest.mark.skipif(
+        importlib.util.find_spec("ray") is None, reason="ray is not installed (regrow[ray])"
+    )
+    return [("local", 1), ("local", 3), pytest.param(("ray", 2), marks=ray)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", engines())
+def test_the_bytes_do_not_depend_on_who_does_the_work(
+    inputs: dict[str, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    engine: tuple[str, int],
+) -> None:  # fmt: skip
+    build(inputs, tmp_path / "here", PARTS)
+    monkeypatch.setattr("regrow.corpus.build.SMALL", 0)
+    kind, jobs = engine
+    settings = PARTS.model_copy(update={"engine": kind, "jobs": jobs})
+    build(inputs, tmp_path / "out", settings)
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "here")
 
 
 def test_items_are_kept_out_and_every_hit_is_reported(
@@ -227,21 +306,35 @@ def test_bad_input_is_one_clear_error(tmp_path: Path) -> None:
         CorpusSettings.model_validate({"qualty": {}})
 
 
-def slow_page(pages: list[Page]) -> list[Page]:
-    for page in pages:
+def shout(pages: list[Page], watch: Watch) -> list[str]:
+    for page in watch.over(pages):
         while page.text == "trap":
             pass
         page.text += "!"
-    return pages
+    return [page.reason or page.text for page in pages]
 
 
 @pytest.mark.slow
-def test_a_page_that_traps_the_parser_costs_itself_only() -> None:
-    pages = [Page("web", str(i), text="trap" if i == 70 else f"p{i}") for i in range(300)]
-    done = [p for b in map_pages(slow_page, pages, 2, 1.0, "extract") for p in b]
-    assert [page.location for page in done] == [str(i) for i in range(300)]
-    assert [page.location for page in done if page.reason == "extract: too slow"] == ["70"]
-    assert sum(page.text.endswith("!") for page in done) == 299
+def test_a_page_that_traps_the_parser_costs_itself_only(tmp_path: Path) -> None:
+    tasks = [
+        [Page("web", str(i), text="trap" if i in (8, 9, 31) else f"p{i}") for i in range(n, n + 10)]
+        for n in range(0, 40, 10)
+    ]
+    engine = Processes(2, 0.5, tmp_path)
+    done: list[int] = []
+    try:
+        found = sum(engine.map(shout, tasks, done.append), [])
+    finally:
+        engine.close()
+    traps = {8, 9, 31}
+    assert found == ["extract: too slow" if i in traps else f"p{i}!" for i in range(40)]
+    assert done == [1, 2, 3, 4]
+
+
+def test_a_worker_that_dies_without_a_page_to_blame_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "at").write_bytes(b"")
+    with pytest.raises(RegrowError, match="a worker process died"):
+        without_culprit(Watch(tmp_path / "at", 1.0))
 
 
 def needs(name: str) -> Callable[..., Any]:

@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from regrow.corpus.decontaminate import clean_pieces, find
-from regrow.corpus.deduplicate import bands_for, exact_copies, jaccard, near_copies
+from regrow.corpus.decontaminate import clean_pieces, find, ordinary, wanted
+from regrow.corpus.deduplicate import (
+    bands_for,
+    clusters,
+    digest_of,
+    jaccard,
+    near_copies,
+    pairs_of_band,
+)
 from regrow.corpus.diversity import diversity, entropy
-from regrow.corpus.extract import Page, drop_site_lines, extract, html_to_text, site_lines
+from regrow.corpus.extract import drop_site_lines, edge_lines, extract, furniture, html_to_text
 from regrow.corpus.grams import gram_sets, hash_words
 from regrow.corpus.identify import format_of, language_of
-from regrow.corpus.quality import keep, score
+from regrow.corpus.page import Page
+from regrow.corpus.quality import keep, learn
 from regrow.corpus.rules import broken_rule
 from regrow.corpus.settings import (
     DecontaminateSettings,
@@ -87,10 +97,10 @@ def test_declared_and_undeclared_encodings_are_read() -> None:
 def test_lines_that_a_host_repeats_are_dropped_from_its_pages_only() -> None:
     footer = "All rights reserved by the town press"
     pages = [Page("web", str(i), domain="a", text=f"Story {i}\n{footer}") for i in range(12)]
-    other = Page("web", "x", domain="b", text=footer)
-    lines = site_lines([*pages, other])
-    assert lines == {"a": {footer}}
-    drop_site_lines(pages[3], lines["a"])
+    lines = Counter(line for page in pages for line in edge_lines(page.text))
+    assert furniture(lines, 12) == {footer}
+    assert furniture(lines, 9) == set()  # too few pages to tell
+    drop_site_lines(pages[3], {footer})
     assert pages[3].text == "Story 3"
 
 
@@ -149,7 +159,8 @@ def test_bad_text_is_named_by_the_rule_it_breaks(text: str, rule: str) -> None:
 
 
 def test_exact_copies_differ_in_white_space_at_most() -> None:
-    assert exact_copies(["a b", "c", "a\n b ", "A b"]) == [-1, -1, 0, -1]
+    assert digest_of("a b") == digest_of("a\n b ")
+    assert len({digest_of(text) for text in ("a b", "A b", "ab", "b a")}) == 4
 
 
 def test_jaccard_of_two_sets() -> None:
@@ -158,10 +169,35 @@ def test_jaccard_of_two_sets() -> None:
     assert jaccard(a, a[:0]) == 0.0
 
 
-def test_bands_miss_a_pair_at_the_threshold_once_in_a_thousand() -> None:
-    bands, rows = bands_for(0.8, 120)
-    assert (bands, rows) == (24, 5)
-    assert (1 - 0.8**rows) ** bands < 1e-3 < (1 - 0.8 ** (rows + 1)) ** (120 // (rows + 1))
+def test_bands_miss_one_pair_in_fifty_just_above_the_threshold() -> None:
+    assert bands_for(0.5, 160) == (40, 4)
+    above = np.linspace(0.5, 0.7, 21)
+    assert ((1 - above**4) ** 40).mean() < 0.02 < ((1 - above**5) ** 32).mean()
+
+
+def test_texts_with_one_key_are_paired_unless_their_sizes_forbid_it() -> None:
+    keys = np.array([7, 3, 7, 7, 3], np.uint64)
+    a, b = pairs_of_band(keys, np.array([10, 10, 11, 30, 0]), 0.5)
+    assert set(zip(a.tolist(), b.tolist())) == {(0, 2)}
+
+
+def test_a_key_that_very_many_share_costs_no_square() -> None:
+    a, b = pairs_of_band(np.zeros(1000, np.uint64), np.full(1000, 5), 0.5)
+    pairs = set(zip(a.tolist(), b.tolist()))
+    assert len(a) == len(pairs) < 16 * 1000
+    assert {(i, i + 1) for i in range(999)} | {(0, i) for i in range(1, 1000)} <= pairs
+
+
+def test_a_cluster_keeps_its_best_text() -> None:
+    quality = np.array([0.2, 0.9, 0.9, 0.1, 0.5])
+    survivor = clusters(np.array([0, 1]), np.array([1, 2]), quality, largest=100)
+    assert survivor.tolist() == [1, 1, 1, 3, 4]
+
+
+def test_a_cluster_that_is_too_large_loses_only_what_is_paired_with_a_survivor() -> None:
+    a = np.arange(6)
+    survivor = clusters(a, a + 1, np.array([1.0, 0, 0, 0, 0, 0, 0]), largest=3)
+    assert survivor.tolist() == [0, 0, 2, 2, 4, 4, 6]
 
 
 def words_of(i: int, n: int = 100) -> list[str]:
@@ -177,10 +213,10 @@ def test_near_copies_are_found_and_one_survives() -> None:
     assert found[2][1] == pytest.approx(91 / 101)
 
 
-def test_a_chain_of_likenesses_does_not_swallow_its_end() -> None:
+def test_a_long_chain_of_likenesses_does_not_swallow_its_end() -> None:
     base = words_of(0, 200)
     texts = [" ".join(base[i : i + 120]) for i in range(0, 80, 10)]
-    found = near_copies(hash_words(texts), DeduplicateSettings())
+    found = near_copies(hash_words(texts), DeduplicateSettings(threshold=0.8, largest=3))
     sets = gram_sets(hash_words(texts), 5)
     survivors = [i for i, (original, _) in enumerate(found) if original < 0]
     assert len(survivors) > 2
@@ -216,7 +252,7 @@ TINY = item("tiny", "2 + 2", "4")
 def hits_in(texts: list[str], items: list[Item]) -> dict[int, list[str]]:
     found = find(hash_words(texts), items, DecontaminateSettings())
     out: dict[int, list[str]] = {}
-    for hit in found.hits:
+    for hit in found:
         if items[hit.item].id not in out.setdefault(hit.document, []):
             out[hit.document].append(items[hit.item].id)
     return out
@@ -249,9 +285,12 @@ def test_grams_do_not_span_two_documents() -> None:
 def test_tiny_items_are_counted_and_common_grams_ignored() -> None:
     leaked = "What colour is the cat of Ann Lee? brown"
     texts = [f"{leaked} {i}" for i in range(11)]
-    found = find(hash_words(texts), [SHORT, TINY], DecontaminateSettings())
-    assert (found.hits, found.too_short, found.common) == ((), 1, 1)
-    assert len(find(hash_words(texts[:10]), [SHORT], DecontaminateSettings()).hits) == 10
+    settings = DecontaminateSettings()
+    assert wanted([SHORT, TINY], settings).too_short == 1
+    assert find(hash_words(texts), [SHORT, TINY], settings) == []
+    assert len(find(hash_words(texts[:10]), [SHORT], settings)) == 10
+    gram, text = np.array([5, 5, 5, 6, 6, 6]), np.array([0, 1, 2, 0, 0, 0])
+    assert ordinary(gram, text, common=2) == {5}
 
 
 def test_a_long_document_loses_the_window_around_a_hit_and_a_short_one_goes() -> None:
@@ -259,10 +298,10 @@ def test_a_long_document_loses_the_window_around_a_hit_and_a_short_one_goes() ->
     settings = DecontaminateSettings(window=50)
     before, after = "x " * 500, " y" * 500
     text = f"{before}{leaked}{after}"
-    hits = find(hash_words([text]), [SHORT], settings).hits
+    hits = find(hash_words([text]), [SHORT], settings)
     left, right = clean_pieces(text, hits, settings)
     assert (left, right) == (("x " * 475).strip(), ("y " * 476).strip())
-    hits = find(hash_words([leaked]), [SHORT], settings).hits
+    hits = find(hash_words([leaked]), [SHORT], settings)
     assert clean_pieces(leaked, hits, settings) == []
 
 
@@ -276,12 +315,11 @@ def test_the_classifier_keeps_text_like_the_reference_in_a_crawl_of_mostly_good_
 
     crawl = texts(good, 150) + texts(bad, 50)
     settings = QualitySettings(sources=("web",))
-    found = score(crawl, texts(good, 80), settings, seed=1)
-    kept = [keep(text, value, settings, 1) for text, value in zip(crawl, found.scores)]
+    pages = [Page("web", str(i), text=text, id=f"{i}") for i, text in enumerate(crawl)]
+    scores = learn(pages, texts(good, 80), settings, seed=1).scores(pages)
+    kept = [keep(text, value, settings, 1) for text, value in zip(crawl, scores)]
     assert np.mean(kept[:150]) > 0.85
     assert np.mean(kept[150:]) < 0.1
-    again = score(crawl, texts(good, 80), settings, seed=1)
-    assert again.scores.shape == (200,)
 
 
 def test_the_keep_rule_is_the_pareto_rule() -> None:

@@ -20,32 +20,37 @@ from regrow.errors import RegrowError
 from regrow.files import read_json, sha256_file, write_json
 
 ROW_BITS = 24  # documents of a part, at most
-PART_BYTES = 8 << 20  # of raw pages in a part, about
-PART_PAGES = 4096
 
 _TYPES = {"str": "string", "bytes | None": "binary", "int": "int64", "float | None": "float32"}
 
 
-def once(target: Path, make: Callable[[Path], Any]) -> Any:
-    """What `make(path)` told when it wrote `target`; made only where missing or damaged.
+def once(target: Path, make: Callable[..., Any], *beside: Path) -> Any:
+    """What `make` told when it wrote the target and the files beside it; made only where needed.
 
-    The file appears whole or not at all, and a mark beside it keeps its checksum and what was told.
+    `make` is given a path for each file. Files appear whole or not at all; a mark keeps what was
+    told and the checksums, and where a file is missing or damaged all are made anew.
     """
-    mark = target.with_name(f"{target.name}.done")
-    if mark.is_file() and target.is_file():
+    mark, targets = target.with_name(f"{target.name}.done"), (target, *beside)
+    if mark.is_file():
         known = read_json(mark)
-        if known["sha256"] == sha256_file(target):
-            return known["told"]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        if all(path.is_file() for path in targets):
+            if known["sha256"] == [sha256_file(path) for path in targets]:
+                return known["told"]
+        mark.unlink()
+    partial = [path.with_name(f".{path.name}.{os.getpid()}.partial") for path in targets]
+    for path in targets:
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        told = make(partial)
-        os.replace(partial, target)
-        write_json(mark, {"sha256": sha256_file(target), "told": told})
+        told = make(*partial)
+        for written, path in zip(partial, targets):
+            os.replace(written, path)
+        write_json(mark, {"sha256": [sha256_file(path) for path in targets], "told": told})
     except OSError as error:
-        partial.unlink(missing_ok=True)
         why = error.strerror or error
         raise RegrowError(f"cannot write {target}: {why}; free space and run again") from error
+    finally:
+        for written in partial:
+            written.unlink(missing_ok=True)
     return told
 
 

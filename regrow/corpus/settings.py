@@ -82,5 +82,6 @@ class CorpusSettings(Strict):
     heldout_share: float = Field(default=0.01, ge=0, lt=1)
     heldout_most: int = Field(default=300, ge=0)  # documents a source
     engine: Literal["local", "ray"] = "local"  # ray: the cluster at RAY_ADDRESS, or one here
+    part_mb: float = Field(default=8.0, gt=0)  # raw text that a task holds at once, about
     jobs: int = Field(default=0, ge=0)  # worker processes; 0: as many as there are cores
     time_limit_s: float = Field(default=10.0, gt=0)  # to extract one page

@@ -38,13 +38,10 @@ def count_part(job: Job, part: str, watch: Watch) -> dict[str, Any]:
     """Write the documents and decisions of a part; tells all counts that the report needs."""
     settings = job.settings
 
-    def make(path: Path) -> dict[str, Any]:
+    def make(path: Path, documents: Path) -> dict[str, Any]:
         pages = job.store.load(part)
         kept = [page for page in pages if not page.reason]
-        once(
-            job.store.path("documents", part),
-            lambda to: write_table(to, {n: [getattr(p, n) for p in kept] for n in DOCUMENT}),
-        )
+        write_table(documents, {name: [getattr(p, name) for p in kept] for name in DOCUMENT})
         write_table(path, _decisions(pages))
         before, after = Diversity(), Diversity()
         lowest: dict[str, list[tuple[int, str]]] = {}
@@ -73,7 +70,9 @@ def count_part(job: Job, part: str, watch: Watch) -> dict[str, Any]:
             },
         }
 
-    told: dict[str, Any] = once(job.store.path("decisions", part), make)
+    told: dict[str, Any] = once(
+        job.store.path("decisions", part), make, job.store.path("documents", part)
+    )
     return told
 
 
@@ -160,9 +159,8 @@ def encode_part(job: Job, heldout: frozenset[str], part: str, watch: Watch) -> N
     """The tokens of a part's documents, end to end, and a table of whose they are."""
     import pyarrow.parquet as pq
 
-    rows: list[tuple[str, str, int, int]] = []
-
-    def make(path: Path) -> None:
+    def make(path: Path, tokens_of: Path) -> None:
+        rows: list[tuple[str, str, int, int]] = []
         tokenizer = Tokenizer.load(job.store.folder / "tokenizer")
         table = pq.read_table(job.store.path("documents", part), partitioning=None)
         found = zip(*(table[name].to_pylist() for name in ("id", "text", "source")))
@@ -172,10 +170,11 @@ def encode_part(job: Job, heldout: frozenset[str], part: str, watch: Watch) -> N
             for (id_, tokens, size), (_, _, source) in zip(encoded(texts, tokenizer), chosen):
                 file.write(tokens.astype(token_type(tokenizer.vocabulary)).tobytes())
                 rows.append((id_, source, len(tokens), size))
-        columns = dict(zip(("id", "source", "tokens", "bytes"), zip(*rows)))
-        once(job.store.path("tokens", part), lambda to: write_table(to, columns))
+        names = ("id", "source", "tokens", "bytes")
+        write_table(tokens_of, {name: [row[i] for row in rows] for i, name in enumerate(names)})
 
-    once(job.store.path("tokens", part).with_suffix(".bin"), make)
+    target = job.store.path("tokens", part)
+    once(target.with_suffix(".bin"), make, target)
 
 
 def tokenise(

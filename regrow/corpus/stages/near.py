@@ -31,7 +31,7 @@ def keys_part(job: Job, part: str, watch: Watch) -> int:
     """Band keys and gram sets of the kept texts of a part; tells how many there are."""
     settings = job.settings.deduplicate
 
-    def make(path: Path) -> int:
+    def make(path: Path, grams: Path) -> int:
         first = job.store.first(part)
         kept = [(n, page) for n, page in enumerate(job.store.load(part), first) if not page.reason]
         words = hash_words(page.text for _, page in kept)
@@ -40,7 +40,7 @@ def keys_part(job: Job, part: str, watch: Watch) -> int:
         bands, rows = bands_for(settings.threshold, settings.hashes)
         keys = band_keys(signatures(sets, bands * rows), bands, rows)
         flat = np.concatenate(sets) if sets else np.empty(0, np.uint32)
-        once(_grams(job.store, part), lambda to: flat.tofile(to))
+        flat.tofile(grams)
         write_table(
             path,
             {
@@ -53,7 +53,7 @@ def keys_part(job: Job, part: str, watch: Watch) -> int:
         )
         return len(kept)
 
-    told: int = once(job.store.path("near-keys", part), make)
+    told: int = once(job.store.path("near-keys", part), make, _grams(job.store, part))
     return told
 
 

@@ -33,7 +33,7 @@ def extract_part(job: Job, part: str, watch: Watch) -> int:
     """Bodies to text, with a table of the lines at the edges of each host's pages; its length."""
     store = job.store
 
-    def make(path: Path) -> int:
+    def make(path: Path, edges: Path) -> int:
         pages = read_pages(store.path("raw", part))
         for page in watch.over(pages):
             try:
@@ -49,11 +49,11 @@ def extract_part(job: Job, part: str, watch: Watch) -> int:
                 lines.update((page.domain, line) for line in edge_lines(page.text))
                 lines[page.domain, ""] += 1  # pages of the host
         rows = sorted(lines.items())
-        once(store.path("edges", part), lambda to: _write_lines(to, rows))
+        _write_lines(edges, rows)
         write_pages(path, pages)
         return len(rows)
 
-    found: int = once(store.path("extract", part), make)
+    found: int = once(store.path("extract", part), make, store.path("edges", part))
     return found
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from regrow.corpus.engine import Watch
 from regrow.corpus.page import Page
-from regrow.corpus.parts import PART_BYTES, PART_PAGES, once, write_pages
+from regrow.corpus.parts import once, write_pages
 from regrow.corpus.read import InputFile, Problems, read_listed
 from regrow.corpus.stages.job import Job, Pipeline
 from regrow.files import sha256_file, write_json
 
-GROUP_BYTES = 32 << 20  # of files read by one task
+GROUP_PARTS = 4  # parts' worth of files that one task reads
 GROUP_FILES = 1000
+PART_PAGES = 4096
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class Group:
     files: tuple[InputFile, ...]
 
 
-def grouped(files: Sequence[InputFile]) -> list[Group]:
+def grouped(files: Sequence[InputFile], part_mb: float) -> list[Group]:
     """Files in their order, cut into groups by size and number."""
     groups: list[list[InputFile]] = []
     room = 0
     for file in files:
         if not groups or room < file.size or len(groups[-1]) >= GROUP_FILES:
             groups.append([])
-            room = GROUP_BYTES
+            room = int(GROUP_PARTS * part_mb * 2**20)
         groups[-1].append(file)
         room -= file.size
     return [Group(number, tuple(own)) for number, own in enumerate(groups)]
@@ -50,14 +51,14 @@ def page_id(page: Page) -> str:
     return hashlib.blake2b(whole, digest_size=8).hexdigest()
 
 
-def _cut(pages: Iterator[Page]) -> Iterator[list[Page]]:
+def _cut(pages: Iterator[Page], part_mb: float) -> Iterator[list[Page]]:
     """Pages in lists of bounded size."""
     held: list[Page] = []
     size = 0
     for page in pages:
         held.append(page)
         size += len(page.body) if page.body is not None else len(page.text)
-        if size >= PART_BYTES or len(held) >= PART_PAGES:
+        if size >= part_mb * 2**20 or len(held) >= PART_PAGES:
             yield held
             held, size = [], 0
     if held:
@@ -73,7 +74,7 @@ def read_group(job: Job, group: Group, watch: Watch) -> dict[str, Any]:
         problems = Problems()
         pages = (page for file in group.files for page in read_listed(file, problems))
         parts = []
-        for number, held in enumerate(_cut(pages)):
+        for number, held in enumerate(_cut(pages, job.settings.part_mb)):
             for page in held:
                 page.id = page_id(page)
             part = store.path("raw", f"{group.number:05d}-{number:05d}")
@@ -97,7 +98,8 @@ def read_group(job: Job, group: Group, watch: Watch) -> dict[str, Any]:
 
 def read_all(pipeline: Pipeline, files: Sequence[InputFile]) -> list[dict[str, str]]:
     """Read all files; returns what had to be set aside."""
-    told = pipeline.map(partial(read_group, pipeline.job), grouped(files))
+    groups = grouped(files, pipeline.job.settings.part_mb)
+    told = pipeline.map(partial(read_group, pipeline.job), groups)
     names = tuple(part["name"] for one in told for part in one["parts"])
     pipeline.store = type(pipeline.store)(pipeline.store.folder, names, "raw")
     return [row for one in told for row in one["problems"]]
