@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from regrow.corpus.build import build, damaged
 from regrow.corpus.engine import Processes, Watch, without_culprit
@@ -298,9 +301,9 @@ def test_bad_input_is_one_clear_error(tmp_path: Path) -> None:
         ({"web": [tmp_path / "short.jsonl"]}, {}, r"no document survived: rules: too short \(2\)"),
         ({"web": [tmp_path]}, {"quality": {"sources": ["town"]}}, "names 'town', which is no"),
     ]
-    for inputs, settings, message in wrong:
+    for inputs, asked, message in wrong:
         with pytest.raises(RegrowError, match=message):
-            build(inputs, tmp_path / "out", CorpusSettings.model_validate(settings))
+            build(inputs, tmp_path / "out", CorpusSettings.model_validate(asked))
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="qualty"):
         CorpusSettings.model_validate({"qualty": {}})
@@ -323,7 +326,7 @@ def test_a_page_that_traps_the_parser_costs_itself_only(tmp_path: Path) -> None:
     engine = Processes(2, 0.5, tmp_path)
     done: list[int] = []
     try:
-        found = sum(engine.map(shout, tasks, done.append), [])
+        found = [text for own in engine.map(shout, tasks, done.append) for text in own]
     finally:
         engine.close()
     traps = {8, 9, 31}
@@ -390,3 +393,27 @@ def test_real_documents_of_many_kinds_mostly_survive(tmp_path: Path) -> None:
     assert source["kept"] / source["read"] > 0.93
     assert report["tokens"]["sources"]["books"]["bytes_per_token"] > 3
     assert report["diversity"]["after"]["domain"]["distinct"] > 30
+
+
+ROWS = st.one_of(
+    st.fixed_dictionaries({"text": st.text(max_size=300)}),
+    st.sampled_from([{"text": story(i)} for i in range(6)]),
+    st.sampled_from([{"text": None}, {"text": [1]}, {"words": "x"}, 5, None, "text", [], {}]),
+)
+
+
+@given(rows=st.lists(ROWS, max_size=40), junk=st.lists(st.binary(max_size=60), max_size=5))
+@settings(max_examples=12, deadline=None)
+def test_what_was_read_is_kept_left_out_or_set_aside(rows: list[Any], junk: list[bytes]) -> None:
+    lines = [json.dumps(row).encode() for row in rows] + [line.replace(b"\n", b"") for line in junk]
+    lines = [line for line in lines if line.strip()]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        good = json.dumps({"text": story(99)}).encode()
+        path.write_bytes(b"\n".join([*lines, good]))
+        report = build({"web": [path]}, Path(folder) / "out", SMALL)
+        decisions = pq.read_table(Path(folder) / "out/decisions.parquet").to_pylist()
+    funnel, web = report["funnel"], report["funnel"]["sources"]["web"]
+    assert web["read"] + funnel["set_aside"] == len(lines) + 1
+    assert web["kept"] + sum(web["reasons"].values()) == web["read"] == len(decisions)
+    assert sum(row["kept"] for row in decisions) == web["kept"]
