@@ -46,6 +46,16 @@ def test_shards_hold_every_document_in_order_with_its_end(
         assert tokens[-1] == tokenizer.eos
 
 
+def test_every_token_leads_to_its_document(folder: Path) -> None:
+    shards = Shards.open(folder)
+    offsets = shards.offsets("town")
+    owners = [id_ for (id_, _), n in zip(TOWN, np.diff(offsets), strict=True) for _ in range(n)]
+    assert [shards.document_at("town", i) for i in range(shards.count("town"))] == owners
+    for outside in (-1, shards.count("town")):
+        with pytest.raises(IndexError):
+            shards.document_at("town", outside)
+
+
 def test_tokens_are_little_endian_16_bit(folder: Path) -> None:
     shards = Shards.open(folder)
     assert shards.tokens("town").dtype == np.dtype("<u2")

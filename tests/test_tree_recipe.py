@@ -8,7 +8,7 @@ import pytest
 from tree_kit import Garden
 
 from regrow.errors import RegrowError
-from regrow.tree.fingerprint import Digests, real_data
+from regrow.tree.fingerprint import Digests, node_inputs, real_data
 from regrow.tree.load import load_recipe
 
 
@@ -78,6 +78,27 @@ def test_a_mixture_sums_to_one_and_makes_room_for_documents(garden: Garden) -> N
     assert plain.mixture("both") == {"town": 0.75, "code": 0.25}
     mixed = load_recipe("sapling.yaml", ["documents.share=0.6"], [str(garden.folder)])
     assert mixed.mixture("both") == pytest.approx({"town": 0.3, "code": 0.1, "documents": 0.6})
+
+
+def test_a_temperature_weighs_sources_by_their_tokens(garden: Garden) -> None:
+    set_it = "mixtures.both={temperature: 2, sources: [town, code]}"
+    recipe = load_recipe("sapling.yaml", [set_it])
+    assert recipe.mixture("both", {"town": 900, "code": 100}) == pytest.approx(
+        {"town": 0.75, "code": 0.25}
+    )
+
+
+def test_a_mixture_caps_epochs_and_says_so_in_the_inputs_of_a_node(garden: Garden) -> None:
+    def inputs(*overrides: str) -> dict[str, object]:
+        recipe = load_recipe("sapling.yaml", overrides)
+        return dict(node_inputs(recipe, "fern", None, "corpus", Digests()).values)
+
+    plain, capped = inputs(), inputs("mixtures.both.max_epochs=2")
+    assert not any(key.startswith("sampling") for key in plain)
+    assert capped == plain | {"sampling.max_epochs": 2.0}
+    warm = inputs("mixtures.both={temperature: 2, sources: [town, code]}")
+    assert warm["sampling.temperature"] == 2.0
+    assert not any(key.startswith("mixture.") for key in warm)
 
 
 def test_extending_changes_adds_and_removes(garden: Garden) -> None:

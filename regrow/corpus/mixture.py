@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,18 @@ class Piece:
     epoch: int
     start: int
     stop: int
+
+
+def temperature_weights(tokens: Mapping[str, int], temperature: float) -> dict[str, float]:
+    """Weights in proportion to tokens ** (1 / temperature), summing to 1.
+
+    1 keeps the sizes, more lifts small sources, infinity makes all equal (Arivazhagan et al. 2019,
+    sec. 4.2; XLM-R and mT5 give the exponent, 0.3). Raises RegrowError at 0 or less.
+    """
+    if not temperature > 0:
+        raise RegrowError(f"the temperature of a mixture is {temperature}; give more than 0")
+    powers = {source: count ** (1 / temperature) for source, count in tokens.items() if count}
+    return {source: power / sum(powers.values()) for source, power in powers.items()}
 
 
 def shares_of(
@@ -90,24 +103,31 @@ class Schedule:
     """
 
     def __init__(
-        self, shards: Shards, weights: Mapping[str, float], context: int, seed: int, rows_total: int
+        self,
+        shards: Shards,
+        weights: Mapping[str, float],
+        context: int,
+        seed: int,
+        rows_total: int,
+        max_epochs: float | None = None,
     ) -> None:
         if context < 1 or rows_total < 1:
             raise RegrowError(
                 f"context {context} and rows {rows_total} must be at least 1; train on more tokens"
             )
-        shares = shares_of(
-            weights, {s: shards.count(s) for s in shards.sources}, rows_total * context
-        )
+        tokens = {source: shards.count(source) for source in shards.sources}
+        shares = shares_of(weights, tokens, rows_total * context, max_epochs)
         self.shards = shards
         self.context = context
         self.seed = seed
         self.rows_total = rows_total
         self.names = tuple(sorted(shares))
+        asked = sum(weights.values())
+        #: Sources that `max_epochs` left with less than their weight asks for.
+        self.capped = tuple(s for s in self.names if shares[s] < weights[s] / asked * (1 - 1e-9))
         self.counts = exact_counts({name: shares[name] for name in self.names}, rows_total)
         self._source, self._rank = self._order()
         self._layout = lru_cache(maxsize=2 * len(self.names))(self._lay_out)
-        self._ids: dict[str, list[str]] = {}
 
     def _order(self) -> tuple[np.ndarray, np.ndarray]:
         """Source index and rank within the source of every row, both [rows_total]."""
@@ -168,10 +188,14 @@ class Schedule:
         """What row i holds, in order: the answer to 'which documents had this node seen?'"""
         found = []
         for source, epoch, document, start, stop in self._pieces(i):
-            if source not in self._ids:
-                self._ids[source] = list(self.shards.document_ids(source))
-            found.append(Piece(source, self._ids[source][document], epoch, start, stop))
+            id_ = self.shards.document_ids(source)[document]
+            found.append(Piece(source, id_, epoch, start, stop))
         return found
+
+    def report(self) -> dict[str, Any]:
+        """Shares as they came out, epochs, and the sources that `max_epochs` cut."""
+        mixture = {name: self.counts[name] / self.rows_total for name in self.names}
+        return {"mixture": mixture, "epochs": self.epochs(), "capped": list(self.capped)}
 
     def epochs(self) -> dict[str, float]:
         """How often each source is read over all rows."""

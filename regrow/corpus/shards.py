@@ -93,6 +93,7 @@ class Shards:
         self.eos: int = manifest["eos"]
         self._tokens: dict[str, np.ndarray] = {}
         self._offsets: dict[str, np.ndarray] = {}
+        self._ids: dict[str, list[str]] = {}
 
     @staticmethod
     def open(folder: Path, verify: bool = False) -> Shards:
@@ -152,6 +153,15 @@ class Shards:
 
     def document_ids(self, source: str) -> Sequence[str]:
         """The ids of a source's documents, in the order of the offsets."""
-        self._entry(source)
-        path = self.folder / f"{source}.documents.txt"
-        return path.read_text(encoding="utf-8").splitlines()
+        if source not in self._ids:
+            self._entry(source)
+            path = self.folder / f"{source}.documents.txt"
+            self._ids[source] = path.read_text(encoding="utf-8").splitlines()
+        return self._ids[source]
+
+    def document_at(self, source: str, token: int) -> str:
+        """The id of the document that holds a token, its end among them; else IndexError."""
+        if not 0 <= token < self.count(source):
+            raise IndexError(f"token {token} of {self.count(source)} in {source!r}")
+        number = int(np.searchsorted(self.offsets(source), token, side="right")) - 1
+        return self.document_ids(source)[number]

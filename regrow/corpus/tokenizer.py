@@ -6,15 +6,19 @@ Byte-level BPE after GPT-2 (Radford et al. 2019); every digit is a token of its 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regrow.corpus.encoder import suits, tiktoken_encoder
 from regrow.errors import RegrowError
 from regrow.files import write_atomic, write_json
 from regrow.records import Message
 
 if TYPE_CHECKING:
+    import tiktoken
     import tokenizers
 
 #: Special tokens, in the order of their ids from 0.
@@ -131,13 +135,25 @@ class Tokenizer:
                 f"{path} is not a tokenizer ({error}); delete it and build the corpus again"
             ) from error
 
+    @cached_property
+    def _fast(self) -> tiktoken.Encoding | None:
+        return tiktoken_encoder(self.backend, PATTERN)
+
     def encode(self, text: str) -> list[int]:
         """The ids of a text; never a special token, whatever the text spells."""
+        if self._fast and suits(text):
+            return self._fast.encode_ordinary(text)
         return self.backend.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of many texts, on as many threads as tokenizers uses."""
-        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        """The ids of many texts, on RAYON_NUM_THREADS threads or one a core."""
+        from regrow.corpus.parallel import cores
+
+        texts = list(texts)
+        if self._fast and all(map(suits, texts)):
+            threads = cores(int(os.environ.get("RAYON_NUM_THREADS") or 0))
+            return self._fast.encode_ordinary_batch(texts, num_threads=threads)
+        encodings = self.backend.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Sequence[int], specials: bool = False) -> str:

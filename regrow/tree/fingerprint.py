@@ -106,11 +106,21 @@ def node_inputs(recipe: Recipe, name: str, parent: str | None, corpus: str,
             "tokens": node.tokens,
             "seed": recipe.seed,
             "model": recipe.models[node.model] if node.model else None,
-            "mixture": recipe.mixture(mixture) if mixture else None,
+            **(_mixture(recipe, mixture) if mixture else {}),
             "parent": f"{node.parent} {parent}" if node.parent else None,
             "corpus": corpus,
         }
     )
+
+
+def _mixture(recipe: Recipe, name: str) -> dict[str, Any]:
+    """Weights where the recipe gives them, and what else it says about the mixture."""
+    spec = recipe.mixtures[name]
+    said = spec.model_dump(mode="json", exclude={"weights"}, exclude_defaults=True)
+    if spec.temperature is not None and recipe.documents:
+        said["documents"] = recipe.documents.share
+    weights = recipe.mixture(name) if spec.temperature is None else None
+    return {"mixture": weights, "sampling": said or None}
 
 
 def measure_inputs(recipe: Recipe, node: str, digests: Digests) -> Inputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -66,6 +66,38 @@ class DataSpec(Strict):
         if self.folder is None:
             return ()
         return tuple(Path(self.folder) / name for name in getattr(self, kind))
+
+
+class MixtureSpec(Strict):
+    """How much of every source is read, by weights or by the temperature of `sources`.
+
+    Weights are written beside the rest: `{town: 3, code: 1, max_epochs: 4}`. No source is read more
+    often than `max_epochs`; the others share what it gives up.
+    """
+
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    temperature: float | None = Field(default=None, gt=0)
+    max_epochs: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sources_are_weights(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        weights = {key: value for key, value in given.items() if key not in cls.model_fields}
+        rest = {key: value for key, value in given.items() if key in cls.model_fields}
+        return {"weights": weights, **rest} if weights else rest
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.temperature is None) == bool(self.sources):
+            raise ValueError("sources and temperature go together")
+        if self.sources and self.weights:
+            raise ValueError("give weights, or sources and their temperature, not both")
+        if not self.sources and not sum(self.weights.values()):
+            raise ValueError("a mixture has no weight")
+        return self
 
 
 class ModelSpec(Strict):
@@ -155,7 +187,7 @@ class Recipe(Strict):
     data: DataSpec | None = None
     corpus: CorpusSettings = CorpusSettings()
     models: dict[Name, ModelSpec]
-    mixtures: dict[Name, dict[str, Annotated[float, Field(ge=0)]]]
+    mixtures: dict[Name, MixtureSpec]
     nodes: dict[Name, Annotated[NodeSpec, Field(discriminator="stage")]]
     abilities: AbilitiesSpec
 
@@ -175,10 +207,8 @@ class Recipe(Strict):
         for name, node in self.nodes.items():
             _check_node(self, name, node)
         sources = {*self.world.characters, "documents"}
-        for name, weights in self.mixtures.items():
-            if not sum(weights.values()):
-                raise ValueError(f"mixture {name!r} has no weight")
-            for source in weights:
+        for name, mixture in self.mixtures.items():
+            for source in (*mixture.weights, *mixture.sources):
                 if source not in sources:
                     raise ValueError(
                         f"mixture {name!r} draws on {source!r}, which is no source"
@@ -199,9 +229,18 @@ class Recipe(Strict):
         """The model of a node, which is that of its root; None for imported folders."""
         return self.nodes[self.root(node)].model
 
-    def mixture(self, name: str) -> dict[str, float]:
-        """The weights of a mixture, summing to 1, with the user's documents at their share."""
-        weights = {source: weight for source, weight in self.mixtures[name].items() if weight}
+    def mixture(self, name: str, tokens: Mapping[str, int] | None = None) -> dict[str, float]:
+        """The weights of a mixture, summing to 1, with the user's documents at their share.
+
+        A temperature needs the `tokens` of its sources; without them they weigh the same.
+        """
+        spec = self.mixtures[name]
+        weights = {source: weight for source, weight in spec.weights.items() if weight}
+        if spec.temperature is not None:
+            from regrow.corpus.mixture import temperature_weights
+
+            sizes = {source: (tokens or {}).get(source, 1) for source in spec.sources}
+            weights = temperature_weights(sizes, spec.temperature)
         if self.documents and "documents" not in weights and self.documents.share:
             rest = (1 - self.documents.share) / sum(weights.values())
             weights = {source: weight * rest for source, weight in weights.items() if rest}

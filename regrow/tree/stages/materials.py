@@ -68,8 +68,10 @@ def text_rows(context: StageContext, mixture: str, model: Any, rows: int, purpos
 
     seed = derive(context.seed, context.name, purpose)
     shards = Shards.open(context.corpus)
-    weights = context.recipe.mixture(mixture)
-    return TextRows(Schedule(shards, weights, model.config.context, seed, rows))
+    tokens = {source: shards.count(source) for source in shards.sources}
+    weights = context.recipe.mixture(mixture, tokens)
+    most = context.recipe.mixtures[mixture].max_epochs
+    return TextRows(Schedule(shards, weights, model.config.context, seed, rows, most))
 
 
 def data_files(context: StageContext, kind: str) -> tuple[DataSpec, list[Path]] | None:

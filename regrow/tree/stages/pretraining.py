@@ -57,8 +57,8 @@ def pretrain(context: StageContext) -> dict[str, Any]:
     )
     save(context, model, tokenizer)
     flops = model.config.flops_per_token() * summary.tokens
-    mixture = context.recipe.mixture(settings.mixture)
+    mixing = text.schedule.report()
     return {
-        "training": summary.to_dict(), "flops": flops, "mixture": mixture, "optimizer": "reset",
+        "training": summary.to_dict(), "flops": flops, **mixing, "optimizer": "reset",
         "rows_total": total, "context": model.config.context, "parameters": model.config.parameters,
     }  # fmt: skip
