@@ -120,6 +120,7 @@ def build(
         pipeline.engine.close()
     report |= {
         "tokens": final.token_counts(manifest),
+        "fertility": final.fertility_of(pipeline),
         "heldout": len(heldout),
         **pipeline.notes,
         "problems": problems[:LISTED],

@@ -101,7 +101,7 @@ class Here:
 def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, even inside a parser
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _alone()
 
 
 class Processes:
@@ -229,7 +229,13 @@ class Ray:
             ray.shutdown()
 
 
+def _alone() -> None:
+    """A worker has one processor: libraries shall not start threads for more."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["RAYON_NUM_THREADS"] = "1"
+
+
 def _on_ray(work: Work, task: Any, watch: Watch) -> Any:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _alone()
     return work(task, watch)

@@ -147,7 +147,7 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts, on RAYON_NUM_THREADS threads or one a core."""
-        from regrow.corpus.parallel import cores
+        from regrow.corpus.engine import cores
 
         texts = list(texts)
         if self._fast and all(map(suits, texts)):

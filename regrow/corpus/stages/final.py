@@ -13,6 +13,7 @@ import numpy as np
 
 from regrow.corpus.diversity import Diversity
 from regrow.corpus.engine import Watch
+from regrow.corpus.fertility import fertility
 from regrow.corpus.page import Page
 from regrow.corpus.parts import once, write_table
 from regrow.corpus.shards import Encoded, encoded, token_type, write_shards
@@ -26,6 +27,7 @@ DECISION = (
     "id", "location", "source", "url", "domain", "format", "language", "detail", "characters",
     "quality", "cluster", "head",
 )  # fmt: skip
+ENCODED = ("id", "source", "language", "format", "bytes", "words", "tokens")
 _RANKS = 1 << 63
 
 
@@ -160,18 +162,18 @@ def encode_part(job: Job, heldout: frozenset[str], part: str, watch: Watch) -> N
     import pyarrow.parquet as pq
 
     def make(path: Path, tokens_of: Path) -> None:
-        rows: list[tuple[str, str, int, int]] = []
+        rows: list[tuple[Any, ...]] = []
         tokenizer = Tokenizer.load(job.store.folder / "tokenizer")
         table = pq.read_table(job.store.path("documents", part), partitioning=None)
-        found = zip(*(table[name].to_pylist() for name in ("id", "text", "source")))
+        names = ("id", "text", "source", "language", "format")
+        found = zip(*(table[name].to_pylist() for name in names))
         chosen = [row for row in found if row[0] not in heldout]
-        texts = ((id_, text) for id_, text, _ in chosen)
+        texts = ((row[0], row[1]) for row in chosen)
         with open(path, "wb") as file:
-            for (id_, tokens, size), (_, _, source) in zip(encoded(texts, tokenizer), chosen):
+            for (id_, tokens, size), (_, text, *traits) in zip(encoded(texts, tokenizer), chosen):
                 file.write(tokens.astype(token_type(tokenizer.vocabulary)).tobytes())
-                rows.append((id_, source, len(tokens), size))
-        names = ("id", "source", "tokens", "bytes")
-        write_table(tokens_of, {name: [row[i] for row in rows] for i, name in enumerate(names)})
+                rows.append((id_, *traits, size, len(text.split()), len(tokens)))
+        write_table(tokens_of, {name: [row[i] for row in rows] for i, name in enumerate(ENCODED)})
 
     target = job.store.path("tokens", part)
     once(target.with_suffix(".bin"), make, target)
@@ -193,12 +195,26 @@ def tokenise(
             if not len(table) or source not in set(table["source"].to_pylist()):
                 continue
             flat, stop = np.fromfile(path.with_suffix(".bin"), dtype), 0
-            for id_, own, tokens, size in zip(*(column.to_pylist() for column in table.columns)):
+            columns = (table[name].to_pylist() for name in ("id", "source", "tokens", "bytes"))
+            for id_, own, tokens, size in zip(*columns):
                 start, stop = stop, stop + tokens
                 if own == source:
                     yield id_, flat[start:stop], size
 
     return write_shards(to, {source: of(source) for source in sources}, tokenizer)
+
+
+def fertility_of(pipeline: Pipeline) -> dict[str, Any]:
+    """Tokens a word and bytes a token of what was encoded, by language and format."""
+    import pyarrow.parquet as pq
+
+    tables = (
+        pq.read_table(pipeline.store.path("tokens", part), columns=list(ENCODED[2:]))
+        for part in pipeline.store.parts
+    )
+    return fertility(
+        row for table in tables for row in zip(*(table[n].to_pylist() for n in ENCODED[2:]))
+    )
 
 
 def write_documents(pipeline: Pipeline, to: Path, heldout: set[str]) -> None:
