@@ -101,7 +101,7 @@ class Here:
 def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, even inside a parser
-    _alone()
+    _one_processor()
 
 
 class Processes:
@@ -190,7 +190,7 @@ class Ray:
             here = not os.environ.get("RAY_ADDRESS")
             ray.init(
                 num_cpus=cores(jobs) if here else None, include_dashboard=False if here else None,
-                log_to_driver=False, logging_level="error",
+                log_to_driver=False, logging_level=40,
             )  # fmt: skip
 
     def map(self, work: Work, tasks: Sequence[Any], done: Done) -> list[Any]:
@@ -229,7 +229,7 @@ class Ray:
             ray.shutdown()
 
 
-def _alone() -> None:
+def _one_processor() -> None:
     """A worker has one processor: libraries shall not start threads for more."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["RAYON_NUM_THREADS"] = "1"
@@ -237,5 +237,5 @@ def _alone() -> None:
 
 def _on_ray(work: Work, task: Any, watch: Watch) -> Any:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    _alone()
+    _one_processor()
     return work(task, watch)
