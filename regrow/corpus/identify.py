@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from regrow.corpus.read import Page
+from regrow.corpus.page import Page
 
 HEAD = 2_000  # characters looked at
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from regrow.corpus.read import Page
+from regrow.corpus.page import Page
 
 Work = Callable[[list[Page]], list[Page]]
 

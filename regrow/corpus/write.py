@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from regrow.corpus.read import Page
+from regrow.corpus.page import Page
 from regrow.files import write_jsonl
 from regrow.records import Document
 
