@@ -30,8 +30,8 @@ _LATIN = {f"iso8859-{i}" for i in (1, 2, 3, 4, 9, 10, 13, 14, 15, 16)} | {
 _SUSPECT = re.compile(r"[\x80-\x9f]|[^\x00-\x7f]{2}")  # mojibake has one of them
 
 
-def decode(body: bytes, declared: str = "", *, html: bool = False) -> str:
-    """The text of some bytes; never fails, and repairs mojibake.
+def decode(body: bytes, declared: str = "", *, html: bool = False, mend: bool = True) -> str:
+    """The text of some bytes; never fails, and undoes mojibake if `mend`.
 
     A byte-order mark wins; then UTF-8 where the bytes are valid, as a wrong declaration is likelier
     than an accident; then `declared` (from HTTP), the `<meta>` or XML declaration if `html`, and
@@ -39,20 +39,28 @@ def decode(body: bytes, declared: str = "", *, html: bool = False) -> str:
     """
     for mark, name in BOMS:
         if body.startswith(mark):
-            return repair(body[len(mark) :].decode(name, "replace"))
-    name = _codec(declared) or (_declared_inside(body) if html else "")
-    return repair(_decode(body, name or _utf16(body)))
+            text = body[len(mark) :].decode(name, "replace")
+            break
+    else:
+        name = _codec(declared) or (_declared_inside(body) if html else "")
+        text = _decode(body, name or _utf16(body))
+    return repair(text) if mend else text
 
 
 def repair(text: str) -> str:
     """Undo mojibake ("CafÃ©"), line by line, and nothing else."""
-    if text.isascii() or not _SUSPECT.search(text):
+    if text.isascii():
+        return text
+    lines = text.split("\n")
+    suspects = [i for i, line in enumerate(lines) if not line.isascii() and _SUSPECT.search(line)]
+    if not suspects:
         return text
     from ftfy import TextFixerConfig, fix_encoding
 
     plain = TextFixerConfig(explain=False, restore_byte_a0=False)
-    lines = text.split("\n")
-    return "\n".join(fix_encoding(x, plain) if _SUSPECT.search(x) else x for x in lines)
+    for i in suspects:
+        lines[i] = fix_encoding(lines[i], plain)
+    return "\n".join(lines)
 
 
 def is_binary(data: bytes) -> bool:
@@ -108,9 +116,13 @@ def _utf16(body: bytes) -> str:
     """UTF-16 without a mark shows by the empty halves of its blanks and Latin letters."""
     head = body[:2048]
     even, odd = head[0::2].count(0), head[1::2].count(0)
-    if max(even, odd) < 0.2 * len(head) / 2 or min(even, odd) > 0.05 * max(even, odd):
+    if max(even, odd) < max(FEW, 0.05 * len(head)) or len(head) % 2:
         return ""
-    return "utf-16-be" if even > odd else "utf-16-le"
+    if min(even, odd) > 0.05 * max(even, odd):
+        return ""
+    name = "utf-16-be" if even > odd else "utf-16-le"
+    text = head.decode(name, "replace")
+    return "" if any(sign < "\t" or sign == "\ufffd" for sign in text[:-1]) else name
 
 
 def _guess(body: bytes) -> str:

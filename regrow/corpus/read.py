@@ -11,7 +11,7 @@ from regrow.corpus.readers.code import unwanted_by_name
 from regrow.corpus.readers.files import InputFile, as_blob, list_files
 from regrow.corpus.readers.plain import read_plain
 from regrow.corpus.readers.rows import read_jsonl, read_parquet
-from regrow.corpus.readers.streams import Blob, decompressed
+from regrow.corpus.readers.streams import MAX_DOCUMENT, Blob, decompressed
 from regrow.corpus.readers.warc import read_warc
 
 __all__ = ["InputFile", "Page", "Problems", "list_files", "read", "read_file"]
@@ -53,14 +53,16 @@ def _read_blob(blob: Blob, source: str, problems: Problems, depth: int) -> Itera
 
 def _pages(blob: Blob, source: str, problems: Problems, depth: int) -> Iterator[Page]:
     """The pages of a file or member by its name. Raises what its format's library raises."""
-    if PurePosixPath(blob.name.lower().removesuffix(".gz")).suffix in (".warc", ".wet", ".wat"):
+    suffix = PurePosixPath(blob.kind).suffix
+    if suffix in (".warc", ".wet", ".wat"):
+        if not blob.seekable and blob.size <= MAX_DOCUMENT:
+            blob = in_memory(blob)
+        if not blob.name.lower().endswith(".gz"):  # its members are the reader's way on
+            blob = decompressed(blob)
         yield from read_warc(blob, source, problems)
         return
     blob = decompressed(blob)
-    suffix = PurePosixPath(blob.name.lower()).suffix
-    if suffix in (".warc", ".wet", ".wat"):
-        yield from read_warc(blob, source, problems)
-    elif suffix in (".jsonl", ".ndjson"):
+    if suffix in (".jsonl", ".ndjson"):
         yield from read_jsonl(blob, source, problems)
     elif suffix == ".parquet":
         yield from read_parquet(blob if blob.seekable else in_memory(blob), source, problems)
@@ -75,7 +77,7 @@ def _pages(blob: Blob, source: str, problems: Problems, depth: int) -> Iterator[
             return _read_blob(member, source, problems, depth + 1)
 
         yield from read_archive(blob, source, problems, read_member)
-    elif reason := unwanted_by_name(blob.name):
+    elif reason := unwanted_by_name(blob.kind):
         problems.leave_out(source, reason)
     else:
         yield from read_plain(blob, source, problems)

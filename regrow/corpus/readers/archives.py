@@ -13,7 +13,7 @@ from typing import IO
 from regrow.corpus.page import Page, Problems, short
 from regrow.corpus.readers.files import is_hidden
 from regrow.corpus.readers.licences import is_licence_file, licence_above, licence_of
-from regrow.corpus.readers.streams import Blob
+from regrow.corpus.readers.streams import MAX_RATIO, Blob, limit
 
 Read = Callable[[Blob], Iterator[Page]]
 
@@ -22,6 +22,8 @@ def read_zip(blob: Blob, source: str, problems: Problems, read: Read) -> Iterato
     """Yield the pages of all members, in the archive's order."""
     with blob.open() as stream, zipfile.ZipFile(stream) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
+        if sum(member.file_size for member in members) > limit(blob.size):
+            raise ValueError(f"a decompression bomb: it grows more than {MAX_RATIO}-fold")
         texts = [member for member in members if is_licence_file(_base(member.filename))]
         known: dict[str, str] = {}
         for member in texts:

@@ -68,8 +68,8 @@ def as_blob(file: InputFile) -> Blob:
         os.listdir(file.path)  # says what kept it from being listed
     if not stat.S_ISREG(status.st_mode):
         raise OSError("not a plain file")
-    return Blob(file.name, _written(file.path), status.st_size, partial(open, file.path, "rb"),
-                file.licence)  # fmt: skip
+    where = _written(file.path)
+    return Blob(file.name, where, status.st_size, lambda: open(file.path, "rb"), file.licence)
 
 
 def is_hidden(name: str) -> bool:

@@ -30,7 +30,8 @@ def plain_body(body: bytes, encoding: str, transfer: str) -> bytes:
 
 def _unchunked(body: bytes) -> bytes:
     """The chunks of a body joined; the body itself where they do not add up."""
-    parts, place = [], 0
+    parts: list[bytes] = []
+    place = 0
     while match := _CHUNK.match(body, place):
         size = int(match[1], 16)
         if size == 0:

@@ -17,17 +17,17 @@ HTML_SUFFIXES = {".html", ".htm", ".xhtml"}
 def read_plain(blob: Blob, source: str, problems: Problems) -> Iterator[Page]:
     """Yield the one page of a file. Raises ValueError on binary data under a text's name."""
     data = blob.read()
-    suffix = PurePosixPath(blob.name.lower()).suffix
+    suffix = PurePosixPath(blob.kind).suffix
     if suffix in HTML_SUFFIXES:
         yield Page(source, blob.name, body=data, content_type="text/html")
         return
-    language = code_language(blob.name, data[:200])
+    language = code_language(blob.kind, data[:200])
     if is_binary(data):
         if language or suffix in TEXT_SUFFIXES:
             raise ValueError("not a text file")
         problems.leave_out(source, "not text")
         return
-    text = decode(data, html=language == "xml")
+    text = decode(data, html=language == "xml", mend=not language)
     if language and (reason := unwanted_by_text(text)):
         problems.leave_out(source, reason)
     else:

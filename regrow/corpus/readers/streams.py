@@ -31,6 +31,12 @@ class Blob:
     licence: str = ""
     seekable: bool = True
 
+    @property
+    def kind(self) -> str:
+        """The name in lower case without the suffix of a compression."""
+        name = _long(self.name)
+        return next((name.removesuffix(end) for end in DECOMPRESSORS if name.endswith(end)), name)
+
     def read(self) -> bytes:
         """All bytes. Raises ValueError above MAX_DOCUMENT."""
         with self.open() as stream:
@@ -55,11 +61,22 @@ DECOMPRESSORS: dict[str, Callable[[Any], Any]] = {
 SHORT = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".txz": ".tar.xz", ".tzst": ".tar.zst"}
 
 
+def _long(name: str) -> str:
+    name = name.lower()
+    short = next((end for end in SHORT if name.endswith(end)), "")
+    return name.removesuffix(short) + SHORT.get(short, "")
+
+
+def limit(size: int) -> int:
+    """The most bytes that a compressed file of a size may unpack to."""
+    return max(MAX_DOCUMENT, MAX_RATIO * size)
+
+
 class _Bounded(io.RawIOBase):
     """Decompressed bytes, until they are too many for the compressed ones."""
 
-    def __init__(self, stream: Any, inner: IO[bytes], limit: int) -> None:
-        self._stream, self._inner, self._left = stream, inner, limit
+    def __init__(self, stream: Any, inner: IO[bytes], most: int) -> None:
+        self._stream, self._inner, self._left = stream, inner, most
 
     def readable(self) -> bool:
         return True
@@ -83,17 +100,14 @@ def decompressed(blob: Blob) -> Blob:
 
     Its stream cannot seek. Raises ValueError, EOFError or OSError while read, if it is broken.
     """
-    name = blob.name
-    for short, long in SHORT.items():
-        if name.lower().endswith(short):
-            name = name[: -len(short)] + long
-    suffix = next((end for end in DECOMPRESSORS if name.lower().endswith(end)), "")
+    suffix = next((end for end in DECOMPRESSORS if _long(blob.name).endswith(end)), "")
     if not suffix:
         return blob
 
     def open_() -> IO[bytes]:
         inner = blob.open()
-        limit = max(MAX_DOCUMENT, MAX_RATIO * blob.size)
-        return io.BufferedReader(_Bounded(DECOMPRESSORS[suffix](inner), inner, limit), 1 << 16)
+        return io.BufferedReader(
+            _Bounded(DECOMPRESSORS[suffix](inner), inner, limit(blob.size)), 1 << 16
+        )
 
-    return Blob(name[: -len(suffix)], blob.where, blob.size, open_, blob.licence, seekable=False)
+    return Blob(blob.name, blob.where, blob.size, open_, blob.licence, seekable=False)

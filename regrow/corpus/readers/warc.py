@@ -81,7 +81,7 @@ def _records(stream: IO[bytes]) -> Iterator[Any]:
 
 
 def _page(record: Any, source: str, location: str) -> Page:
-    """The page of a record. Raises BrokenRecord or ValueError where its content is not as declared."""
+    """The page of a record. Raises ValueError where its content is not as declared."""
     from fastwarc.warc import WarcRecordType
 
     length = record.content_length
