@@ -28,6 +28,14 @@ SHARED = Path(os.environ.get("REGROW_SHARED", Path(__file__).parents[2] / "share
 PROSE = "The baker of the town lives in Mill Street. She has a cat that sleeps in the shop.\n"
 
 
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda data: pa.compress(data, codec="zstd", asbytes=True),
+}
+
+
 def put(path: Path, data: bytes | str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data.encode() if isinstance(data, str) else data)
@@ -366,6 +374,18 @@ def test_a_plain_warc_is_taken_up_again_at_the_next_record(tmp_path: Path) -> No
     assert len(problems.rows) == 4
 
 
+@pytest.mark.parametrize("suffix", ["gz", "zst", "xz", "bz2"])
+def test_a_warc_that_is_compressed_whole_is_read_and_if_cut_counted(
+    tmp_path: Path, suffix: str
+) -> None:
+    data = b"".join(record(i, noise(i)) for i in range(4))
+    path = put(tmp_path / f"a.warc.{suffix}", COMPRESS[suffix](data))
+    pages, problems = read_all(path)
+    assert (ids(pages), problems.rows) == (["0", "1", "2", "3"], [])
+    pages, problems = read_all(put(path, path.read_bytes()[:-900]))
+    assert len(problems.rows) == 1
+
+
 def test_twins_among_record_ids_get_names_of_their_own(tmp_path: Path) -> None:
     data = b"".join(record(i) for i in (1, 1, 2, 1))
     assert ids(read_all(put(tmp_path / "a.warc", data))[0]) == ["1", "1>#2", "2", "1>#3"]
@@ -469,18 +489,11 @@ def test_a_broken_member_costs_itself_and_a_cut_archive_its_rest(tmp_path: Path)
     assert broken >= {"1.txt", "c.zip"} and any("b.tar" in row["path"] for row in problems.rows)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "compress"),
-    [
-        ("gz", gzip.compress),
-        ("bz2", bz2.compress),
-        ("xz", lzma.compress),
-        ("zst", lambda data: pa.compress(data, codec="zstd", asbytes=True)),
-    ],
-)
+@pytest.mark.parametrize("suffix", COMPRESS)
 def test_compressed_files_are_read_and_bombs_are_not(
-    tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compress = COMPRESS[suffix]
     monkeypatch.setattr(streams, "MAX_DOCUMENT", 1 << 20)
     put(tmp_path / f"a.txt.{suffix}", compress(PROSE.encode()))
     put(tmp_path / f"bomb.jsonl.{suffix}", compress(b'{"text": "one"}\n' + bytes(5 << 20)))

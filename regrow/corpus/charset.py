@@ -49,18 +49,22 @@ def decode(body: bytes, declared: str = "", *, html: bool = False, mend: bool = 
 
 def repair(text: str) -> str:
     """Undo mojibake ("CafÃ©"), line by line, and nothing else."""
-    if text.isascii():
-        return text
-    lines = text.split("\n")
-    suspects = [i for i, line in enumerate(lines) if not line.isascii() and _SUSPECT.search(line)]
-    if not suspects:
+    if not _suspect(text):
         return text
     from ftfy import TextFixerConfig, fix_encoding
 
     plain = TextFixerConfig(explain=False, restore_byte_a0=False)
-    for i in suspects:
-        lines[i] = fix_encoding(lines[i], plain)
-    return "\n".join(lines)
+    lines = text.split("\n")
+    return "\n".join(fix_encoding(line, plain) if _suspect(line) else line for line in lines)
+
+
+def _suspect(text: str) -> bool:
+    """Whether text may hold mojibake; what encoders can rule out is ruled out at their speed."""
+    if text.isascii():
+        return False
+    pair = b"??" in text.encode("ascii", "replace")
+    control = b"\xc2" in text.encode("utf-8", "replace")  # the lead byte of U+0080 to U+009F
+    return (pair or control) and _SUSPECT.search(text) is not None
 
 
 def is_binary(data: bytes) -> bool:

@@ -11,7 +11,7 @@ from regrow.corpus.readers.code import unwanted_by_name
 from regrow.corpus.readers.files import InputFile, as_blob, list_files
 from regrow.corpus.readers.plain import read_plain
 from regrow.corpus.readers.rows import read_jsonl, read_parquet
-from regrow.corpus.readers.streams import MAX_DOCUMENT, Blob, decompressed
+from regrow.corpus.readers.streams import Blob, decompressed, spooled
 from regrow.corpus.readers.warc import read_warc
 
 __all__ = ["InputFile", "Page", "Problems", "list_files", "read", "read_file"]
@@ -41,7 +41,10 @@ def read_file(file: InputFile | Path, source: str, problems: Problems) -> Iterat
         for page in _read_blob(as_blob(file), source, problems, 0):
             page.domain = page.domain or ("" if page.url else file.name.partition("/")[0])
             yield page
-    except Exception as error:  # whatever a parser raises costs this file only
+    except BaseException as error:  # whatever a parser raises costs this file only
+        panic = type(error).__name__ == "PanicException"  # of Rust; it is no Exception
+        if not (panic or isinstance(error, Exception)):
+            raise
         problems.add(source, file.path, short(error))
 
 
@@ -55,22 +58,22 @@ def _pages(blob: Blob, source: str, problems: Problems, depth: int) -> Iterator[
     """The pages of a file or member by its name. Raises what its format's library raises."""
     suffix = PurePosixPath(blob.kind).suffix
     if suffix in (".warc", ".wet", ".wat"):
-        if not blob.seekable and blob.size <= MAX_DOCUMENT:
-            blob = in_memory(blob)
         if not blob.name.lower().endswith(".gz"):  # its members are the reader's way on
             blob = decompressed(blob)
-        yield from read_warc(blob, source, problems)
+        yield from read_warc(spooled(blob), source, problems)
         return
     blob = decompressed(blob)
     if suffix in (".jsonl", ".ndjson"):
         yield from read_jsonl(blob, source, problems)
     elif suffix == ".parquet":
-        yield from read_parquet(blob if blob.seekable else in_memory(blob), source, problems)
+        yield from read_parquet(spooled(blob), source, problems)
     elif suffix in (".zip", ".tar"):
         if depth > MAX_NESTED:
             raise ValueError("an archive in an archive in an archive; unpack it")
-        if depth or (suffix == ".zip" and not blob.seekable):
+        if depth:
             blob = in_memory(blob)
+        elif suffix == ".zip":
+            blob = spooled(blob)
         read_archive = read_zip if suffix == ".zip" else read_tar
 
         def read_member(member: Blob) -> Iterator[Page]:

@@ -114,6 +114,6 @@ class _Inside:
 
 
 def in_memory(blob: Blob) -> Blob:
-    """A blob whose stream can seek, as the directory at the end of a zip file asks for."""
+    """A blob that can be opened again, as an archive in an archive must be."""
     data = blob.read()
     return Blob(blob.name, blob.where, len(data), lambda: io.BytesIO(data), blob.licence)

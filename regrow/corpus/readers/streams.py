@@ -6,9 +6,11 @@ import bz2
 import gzip
 import io
 import lzma
+import shutil
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import IO, Any
+from dataclasses import dataclass, replace
+from typing import IO, Any, cast
 
 MAX_DOCUMENT = 64 << 20  # bytes; a single document above this is set aside
 #: A compressed file that grows by more than this is a bomb, once it has passed MAX_DOCUMENT.
@@ -111,3 +113,18 @@ def decompressed(blob: Blob) -> Blob:
         )
 
     return Blob(blob.name, blob.where, blob.size, open_, blob.licence, seekable=False)
+
+
+def spooled(blob: Blob) -> Blob:
+    """The blob itself if its stream can seek, else a copy in memory or, if large, on disk."""
+    if blob.seekable:
+        return blob
+
+    def open_() -> IO[bytes]:
+        copy = tempfile.SpooledTemporaryFile(MAX_DOCUMENT)  # noqa: SIM115 - its reader closes it
+        with blob.open() as stream:
+            shutil.copyfileobj(stream, copy, 1 << 20)
+        copy.seek(0)
+        return cast(IO[bytes], copy)
+
+    return replace(blob, open=open_, seekable=True)

@@ -27,8 +27,8 @@ def read_warc(blob: Blob, source: str, problems: Problems) -> Iterator[Page]:
     """Yield a page for each response, resource and conversion record.
 
     After damage reading goes on at the next gzip member that starts a record, or in a plain file
-    at the next line that does; where there is none, as in a file of one gzip member or a stream
-    that cannot seek, the rest is lost. A record is yielded once its end proves to be one.
+    at the next line that does; where there is none, as in a file of one gzip member, the rest is
+    lost. The stream must be able to seek. A record is yielded once its end proves to be one.
     """
     seen: Counter[str] = Counter()
     place: int | None = 0
@@ -64,7 +64,7 @@ def read_warc(blob: Blob, source: str, problems: Problems) -> Iterator[Page]:
                     of = f"record {what}" if begun else f"record at byte {place}"
                     problems.add(source, blob.where, f"{of}: {short(error)}")
                     damage = ""
-                place = _next(stream, max(place, last) + 1) if blob.seekable else None
+                place = _next(stream, max(place, last) + 1)
                 continue
             if held:
                 yield held
