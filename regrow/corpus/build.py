@@ -17,8 +17,9 @@ from typing import Any
 from regrow import __version__
 from regrow.corpus.diversity import Diversity
 from regrow.corpus.engine import Engine, Here, Processes, Ray
+from regrow.corpus.page import Problems
 from regrow.corpus.parts import Store
-from regrow.corpus.read import InputFile, list_files
+from regrow.corpus.readers.files import InputFile, list_files, state_of
 from regrow.corpus.settings import CorpusSettings
 from regrow.corpus.shards import check_source_name
 from regrow.corpus.stages import final
@@ -73,7 +74,8 @@ def build(
     """
     _check(inputs, settings)
     files = list_files(inputs)
-    begun = _begun_with(files, settings, items, reference)
+    states = [state_of(file) for file in files]
+    begun = _begun_with(files, states, settings, items, reference)
     if finished_whole(output, begun):
         return dict(read_json(output / "report.json"))
     work = _work_folder(output, begun)
@@ -81,10 +83,11 @@ def build(
     passes = _passes(names)
     timed = Timed(["read", "extract", *map("+".join, passes), "count", "tokenizer", "shards"],
                   progress)  # fmt: skip
-    pipeline = Pipeline(Job(Store(work), settings), _engine(files, settings, work))
+    sizes = [size for size, _ in states]
+    pipeline = Pipeline(Job(Store(work), settings), _engine(sum(sizes), settings, work))
     try:
         with timed.phase(pipeline, "read"):
-            problems = read_all(pipeline, files)
+            problems = read_all(pipeline, files, sizes)
         with timed.phase(pipeline, "extract"):
             extract_all(pipeline)
         for own in passes:
@@ -101,7 +104,7 @@ def build(
                     drop_contaminated(pipeline, items)
         with timed.phase(pipeline, "count"):
             told = pipeline.map(final.counting(pipeline.job), pipeline.store.parts)
-        report = _counts(told, ["extract", *names], list(inputs), problems, len(files))
+        report = _counts(told, ["extract", *names], list(inputs), problems)
         characters = report["diversity"]["after"]["characters"]
         if not characters:
             _nothing_left(told)
@@ -123,10 +126,10 @@ def build(
         "fertility": final.fertility_of(pipeline),
         "heldout": len(heldout),
         **pipeline.notes,
-        "problems": problems[:LISTED],
+        "problems": problems.rows[:LISTED],
         "seconds": timed.seconds,
     }
-    write_jsonl(finished / "rejects" / "rejects.jsonl", problems)
+    write_jsonl(finished / "rejects" / "rejects.jsonl", problems.rows)
     write_json(finished / "report.json", report)
     made = sorted(path for path in finished.rglob("*") if path.is_file())
     sums = {str(path.relative_to(finished)): sha256_file(path) for path in made}
@@ -158,6 +161,7 @@ def _check(inputs: Mapping[str, Sequence[Path]], settings: CorpusSettings) -> No
 
 def _begun_with(
     files: Sequence[InputFile],
+    states: Sequence[tuple[int, int]],
     settings: CorpusSettings,
     items: Sequence[Item],
     reference: Sequence[Path],
@@ -167,7 +171,7 @@ def _begun_with(
         {
             "regrow": __version__,
             "settings": settings.model_dump(mode="json", exclude={"jobs", "engine"}),
-            "files": [[f.source, str(f.path), f.size, f.changed] for f in files],
+            "files": [[f.source, f.path, *state] for f, state in zip(files, states)],
             "items": sha256_json([item.to_row() for item in items]),
             "reference": [[str(p), Path(p).stat().st_size] for p in reference if Path(p).exists()],
         }
@@ -204,10 +208,10 @@ def damaged(output: Path) -> list[str]:
     ]
 
 
-def _engine(files: Sequence[InputFile], settings: CorpusSettings, work: Path) -> Engine:
+def _engine(size: int, settings: CorpusSettings, work: Path) -> Engine:
     if settings.engine == "ray":
         return Ray(settings.jobs, settings.time_limit_s, work / "watch")
-    if sum(file.size for file in files) <= SMALL:
+    if size <= SMALL:
         return Here()
     return Processes(settings.jobs, settings.time_limit_s, work / "watch")
 
@@ -227,8 +231,7 @@ def _counts(
     told: Sequence[Mapping[str, Any]],
     stages: Sequence[str],
     sources: Sequence[str],
-    problems: Sequence[Mapping[str, str]],
-    files: int,
+    problems: Problems,
 ) -> dict[str, Any]:
     """The funnel, diversity and licences."""
     counts: Counter[tuple[str, str, bool, str]] = Counter()
@@ -258,7 +261,9 @@ def _counts(
                 "characters": total("characters", gone, pieces="contaminated" in gone),
             }
         )
-    funnel: dict[str, Any] = {"files": files, "set_aside": len(problems), "stages": rows}
+    funnel: dict[str, Any] = {
+        "files": problems.files, "set_aside": len(problems.rows), "stages": rows,
+    }  # fmt: skip
     funnel["sources"] = {}
     for source in sources:
         own = {key: n for key, n in counts.items() if key[0] == source}
@@ -267,6 +272,7 @@ def _counts(
             if reason and what == "documents":
                 reasons[reason] += n
         funnel["sources"][source] = {
+            "left_out": dict(problems.left_out.get(source, {})),
             "read": sum(n for (_, _, piece, k), n in own.items() if k == "documents" and not piece),
             "kept": sum(n for (_, r, _, k), n in own.items() if k == "documents" and not r),
             "characters": sum(n for (_, r, _, k), n in own.items() if k == "characters" and not r),

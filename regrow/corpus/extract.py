@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from regrow.corpus.charset import decode
 from regrow.corpus.page import Page
 
 MAX_HTML = 4_000_000  # bytes; what follows is cut, so that no page takes seconds
@@ -49,25 +50,12 @@ def extract(page: Page) -> None:
         page.reason = "extract: not text"
         page.detail = page.content_type
     else:
-        text = decode(page.body[:MAX_HTML], page.charset)
         is_plain = page.content_type.startswith("text/plain")
+        text = decode(page.body[:MAX_HTML], page.charset, html=not is_plain)
         page.text = tidy(text) if is_plain else html_to_text(text)
     page.body = None
     if not page.reason and not page.text:
         page.reason = "extract: empty"
-
-
-def decode(body: bytes, charset: str) -> str:
-    """Bytes to text: the declared character set if it fits, else UTF-8, else a guess."""
-    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
-
-    for name in (charset, "utf-8"):
-        if name:
-            try:
-                return body.decode(name)
-            except (UnicodeDecodeError, LookupError):
-                continue
-    return bytes_to_str(body, detect_encoding(body) or "utf-8")
 
 
 def tidy(text: str) -> str:

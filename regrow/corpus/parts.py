@@ -33,9 +33,9 @@ def once(target: Path, make: Callable[..., Any], *beside: Path) -> Any:
     mark, targets = target.with_name(f"{target.name}.done"), (target, *beside)
     if mark.is_file():
         known = read_json(mark)
-        if all(path.is_file() for path in targets):
-            if known["sha256"] == [sha256_file(path) for path in targets]:
-                return known["told"]
+        sums = [sha256_file(path) if path.is_file() else None for path in targets]
+        if sums == known["sha256"]:
+            return known["told"]
         mark.unlink()
     partial = [path.with_name(f".{path.name}.{os.getpid()}.partial") for path in targets]
     for path in targets:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from regrow.corpus import quality
 from regrow.corpus.engine import Watch
-from regrow.corpus.page import Page
+from regrow.corpus.page import Page, Problems
 from regrow.corpus.parts import once, write_table
-from regrow.corpus.read import Problems, read
+from regrow.corpus.read import read
 from regrow.corpus.stages.job import Job, Pipeline
 from regrow.seeds import derive
 

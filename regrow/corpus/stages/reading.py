@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from regrow.corpus.engine import Watch
-from regrow.corpus.page import Page
+from regrow.corpus.page import Page, Problems
 from regrow.corpus.parts import once, write_pages
-from regrow.corpus.read import InputFile, Problems, read_listed
+from regrow.corpus.read import read_file
+from regrow.corpus.readers.files import InputFile
 from regrow.corpus.stages.job import Job, Pipeline
 from regrow.files import sha256_file, write_json
 
@@ -30,23 +32,23 @@ class Group:
     files: tuple[InputFile, ...]
 
 
-def grouped(files: Sequence[InputFile], part_mb: float) -> list[Group]:
-    """Files in their order, cut into groups by size and number."""
+def grouped(files: Sequence[InputFile], sizes: Sequence[int], part_mb: float) -> list[Group]:
+    """Files in their order, cut into groups by size in bytes and number."""
     groups: list[list[InputFile]] = []
     room = 0
-    for file in files:
-        if not groups or room < file.size or len(groups[-1]) >= GROUP_FILES:
+    for file, size in zip(files, sizes, strict=True):
+        if not groups or room < size or len(groups[-1]) >= GROUP_FILES:
             groups.append([])
             room = int(GROUP_PARTS * part_mb * 2**20)
         groups[-1].append(file)
-        room -= file.size
+        room -= size
     return [Group(number, tuple(own)) for number, own in enumerate(groups)]
 
 
 def page_id(page: Page) -> str:
     """An id by what a page holds and where it stands, the same on every machine."""
     content = page.body if page.body is not None else page.text.encode("utf-8", "replace")
-    where = f"{page.source}\x1f{page.url}\x1f{Path(page.location).name}\x1f"
+    where = f"{page.source}\x1f{page.url}\x1f{page.location}\x1f"
     whole = where.encode("utf-8", "replace") + content
     return hashlib.blake2b(whole, digest_size=8).hexdigest()
 
@@ -72,7 +74,7 @@ def read_group(job: Job, group: Group, watch: Watch) -> dict[str, Any]:
 
     def make(path: Path) -> dict[str, Any]:
         problems = Problems()
-        pages = (page for file in group.files for page in read_listed(file, problems))
+        pages = (page for f in group.files for page in read_file(f, f.source, problems))
         parts = []
         for number, held in enumerate(_cut(pages, job.settings.part_mb)):
             for page in held:
@@ -82,7 +84,7 @@ def read_group(job: Job, group: Group, watch: Watch) -> dict[str, Any]:
             write_pages(unfinished, held)
             os.replace(unfinished, part)
             parts.append({"name": part.stem, "pages": len(held), "sha256": sha256_file(part)})
-        told = {"parts": parts, "problems": problems.rows, "files": len(group.files)}
+        told = {"parts": parts, "problems": problems.rows, "left_out": problems.left_out}
         write_json(path, told)
         return told
 
@@ -96,10 +98,14 @@ def read_group(job: Job, group: Group, watch: Watch) -> dict[str, Any]:
     return told
 
 
-def read_all(pipeline: Pipeline, files: Sequence[InputFile]) -> list[dict[str, str]]:
-    """Read all files; returns what had to be set aside."""
-    groups = grouped(files, pipeline.job.settings.part_mb)
+def read_all(pipeline: Pipeline, files: Sequence[InputFile], sizes: Sequence[int]) -> Problems:
+    """Read all files; returns what was set aside and left out."""
+    groups = grouped(files, sizes, pipeline.job.settings.part_mb)
     told = pipeline.map(partial(read_group, pipeline.job), groups)
     names = tuple(part["name"] for one in told for part in one["parts"])
-    pipeline.store = type(pipeline.store)(pipeline.store.folder, names, "raw")
-    return [row for one in told for row in one["problems"]]
+    pipeline.store = replace(pipeline.store, parts=names, texts="raw")
+    problems = Problems(files=len(files))
+    for one in told:
+        left_out = {source: Counter(found) for source, found in one["left_out"].items()}
+        problems.merge(Problems(one["problems"], 0, left_out))
+    return problems
