@@ -14,22 +14,24 @@ SAMPLE = 400  # characters from the start, the middle and the end that tell the 
 #: Below this probability a language is undecided; py3langid's are calibrated (its README).
 SURE = 0.6
 #: Shorter texts are decided by their script or not at all.
-LEAST_LETTERS = 20
+LEAST_LETTERS = 12
 #: Paths, tags, numbers and identifiers say nothing of a language and look like a rare one.
 _NOT_WORDS = re.compile(r"\S*[\d_/\\@=<>{}()|]\S*")
 _LETTER = re.compile(r"[^\W\d_]")
 _SCRIPT = {"ja": "\u3040-\u30ff", "ko": "\uac00-\ud7af", "th": "\u0e00-\u0e7f"}
 _SCRIPTS = {name: re.compile(f"[{signs}]") for name, signs in _SCRIPT.items()}
 _HAN = re.compile(r"[\u4e00-\u9fff]")
-_ENGLISH = frozenset(
+_ENGLISH_WORDS = (
     "the of and to in is was that it for with as his on be at by he she this are from they have "
-    "has had not what you your we who when where which will their her its an or my".split()
+    "has had not what you your we who when where which will their her its an or my"
 )
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
 _ENGLISH_SHARE = 0.25  # of the words; no other language has so many of these
 _CODE_LINE = re.compile(
     r"^\s*(def |class |import |from \w+ import |return\b|if .*:$|for .*:$|while .*:$|elif |else:$|"
     r"@\w|#include|public |private |static |const |let |var |func |fn |package |use |\}|\{|//|/\*|"
-    r"\*/|>>> |try:|except|print\(|[\w.\[\]]+ [-+*/]?= \S|.*[;{}]$)"
+    r"\*/|>>> |try:|except|print\(|[\w.\[\]]+ [-+*/]?= \S|.*[;{}]$|pub |mod |impl|match |type |end$|"
+    r"#|\"\"\"|'''|[\])}]+[,;:]?$|[\w.:!]+\([^ ].*[,)]$)|^ {2,}\S.*([(\[,]$|\w\()"
 )
 _TURN = re.compile(r"^[A-Z][\w .'-]{0,30}: \S")
 _LIST_LINE = re.compile(r"^\s*([-*+•]|\d+[.)]|\w[.)])\s")

@@ -15,8 +15,12 @@ from collections import Counter
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![\w@-])")
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 _IPV4 = re.compile(rf"(?<![\w.+-])(?:{_OCTET}\.){{3}}{_OCTET}(?![\w-]|\.\d|/\d{{1,2}}\b)")
-_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-fA-F]{1,4}:|:(?=:)){2,7}[0-9a-fA-F:]{0,5}(?![\w:])")
-_VERSION = re.compile(r"(?:version|release|firmware|build|section|chapter|v\.?|§)\s*$", re.IGNORECASE)
+_IPV6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?![\w:])")  # 2000::/3
+_VERSION = re.compile(
+    r"(?:version|release|firmware|build|section|chapter|v\.?|§)\s*$", re.IGNORECASE
+)
+_HEADING = re.compile(r"\.? [A-Z]")  # follows the number of a section
+_MAC = re.compile(r"(?:[0-9a-fA-F]{2}:){7}[0-9a-fA-F]{2}")  # EUI-64
 _DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")  # RFC 5737, RFC 3849
 _SSN = re.compile(r"(?<![\w.+-])\d{3}-\d{2}-\d{4}(?![\w-])")
 _CARD = re.compile(r"(?<![\w.+-])[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{1,7}(?![\w-])")
@@ -34,6 +38,10 @@ _ANNOUNCED = re.compile(
     r"((?:\(?\+?\d[\d()/ .-]{5,18}\d))(?![\w-])"
 )
 _DATE = re.compile(r"(?:19|20)\d\d[-/. ][01]?\d[-/. ][0-3]?\d")
+# What every address and number holds: most texts have none and are looked at no further.
+_DOTS = re.compile(r"\d\.\d{1,3}\.\d")
+_COLONS = re.compile(r":[0-9a-fA-F]{0,4}:")
+_DIGITS = re.compile(r"\d[\d()/ .-]{5,28}\d")
 _NAME = r"[A-Z][a-zà-ÿ'’-]+(?: (?:[A-Z]\.|van|von|de|bin|al))? [A-Z][\w'’-]*[a-zà-ÿ](?!\w)"
 _MASK = r"<(?:EMAIL|IP_ADDRESS|PHONE|CARD|SSN)>"
 _NAME_BESIDE = re.compile(
@@ -58,16 +66,17 @@ def mask_pii(text: str) -> tuple[str, dict[str, int]]:
 
     if "@" in text:
         text = _EMAIL.sub(lambda match: put("email"), text)
-    if "." in text:
+    if _DOTS.search(text):
         text = _IPV4.sub(lambda m: put("ip_address") if _is_host(m) else m[0], text)
-    if ":" in text:
+    if _COLONS.search(text):
         text = _IPV6.sub(lambda m: put("ip_address") if _is_host(m) else m[0], text)
-    text = _SSN.sub(lambda match: put("ssn"), text)
-    text = _CARD.sub(lambda m: put("card") if _luhn(m[0]) else m[0], text)
-    text = _PHONE.sub(lambda m: put("phone") if _is_phone(m[0]) else m[0], text)
-    text = _ANNOUNCED.sub(
-        lambda m: m[0].replace(m[1], put("phone")) if _is_phone(m[1]) else m[0], text
-    )
+    if _DIGITS.search(text):
+        text = _SSN.sub(lambda match: put("ssn"), text)
+        text = _CARD.sub(lambda m: put("card") if _luhn(m[0]) else m[0], text)
+        text = _PHONE.sub(lambda m: put("phone") if _is_phone(m[0]) else m[0], text)
+        text = _ANNOUNCED.sub(
+            lambda m: m[0].replace(m[1], put("phone")) if _is_phone(m[1]) else m[0], text
+        )
     if counts:
         text = _NAME_BESIDE.sub(lambda match: put("name"), text)
     return text, dict(counts)
@@ -75,7 +84,11 @@ def mask_pii(text: str) -> tuple[str, dict[str, int]]:
 
 def _is_host(match: re.Match[str]) -> bool:
     """An address of a machine somewhere; not 10.0.0.1, ::1, a mask, or a version number."""
-    if _VERSION.search(match.string, max(0, match.start() - 12), match.start()):
+    text, start, stop = match.string, match.start(), match.end()
+    if _VERSION.search(text, max(0, start - 12), start):
+        return False
+    heads_line = start == 0 or text[start - 1] == "\n"
+    if (heads_line and _HEADING.match(text, stop)) or _MAC.fullmatch(match[0]):
         return False
     try:
         address = ipaddress.ip_address(match[0])

@@ -10,28 +10,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from regrow.corpus import rules_published as published
 from regrow.corpus.settings import RuleSettings
 from regrow.corpus.shape import Shape
 from regrow.corpus.spam import is_spam
 
-_STOP = frozenset("the be to of and that have with is was in a for on it as".split())
+_STOP_WORDS = "the be to of and that have with is was in a for on it as"
+_STOP = frozenset(_STOP_WORDS.split())
 _ERROR_PAGE = re.compile(
     r"not found|error 40[34]|does not exist|access denied|forbidden|log in to|session expired|"
     r"(?:turn on|enable) javascript|page (?:that )?you (?:are|were) looking for|no posts found|"
     r"must be a member",
 )
 _NOTICE = re.compile(
-    r"all rights reserved|privacy policy|cookie policy|uses? (?:of )?cookies|terms of (?:use|service)"
+    r"all rights reserved|privacy policy|cookie policy|uses? (?:of )?cookies|"
+    r"terms of (?:use|service)"
 )
 _SENTENCE_END = re.compile(r"[.!?:;\"”)](?=\s|$)|[。！？；]")
 _ARTICLES = frozenset(("the", "a", "an"))
 #: Never after an article in a sentence; words of scrambled text meet without regard to that.
-_NEVER_AFTER = frozenset(
+_NEVER = (
     "the a an of to and in is are was be for with by on at from as that it this or which you your "
-    "has have been were its their they".split()
+    "has have been were its their they"
 )
+_NEVER_AFTER = frozenset(_NEVER.split())
+_ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd]")
 _PROSE = frozenset({"prose"})
 _TEXT = frozenset({"prose", "list", "dialogue", "table"})
 _ALL = _TEXT | {"code"}
@@ -48,12 +53,8 @@ class Rule:
 
 
 def _odd_characters(shape: Shape) -> bool:
-    if shape.text.isascii() and "\x00" not in shape.text and "\x1b" not in shape.text:
-        return False
-    text = shape.text.replace("\n", "").replace("\t", "")
-    if text.isprintable() and "\ufffd" not in text:
-        return False
-    return sum(not c.isprintable() or c == "\ufffd" for c in text) > 0.02 * len(shape.text)
+    """Control and private characters and the sign of a wrong decoding."""
+    return len(_ODD.findall(shape.text)) > 0.02 * len(shape.text)
 
 
 def _notices(shape: Shape) -> bool:
@@ -64,38 +65,36 @@ def _notices(shape: Shape) -> bool:
 
 def _endless(shape: Shape) -> bool:
     """Words of 400 characters hold a quarter of the text (a key or a picture among prose may)."""
-    long = shape.lengths > 400
-    return bool(long.any()) and 4 * int((shape.lengths * shape.counts)[long].sum()) > (
-        shape.characters
-    )
+    if shape.longest <= 400:
+        return False
+    return 4 * sum(len(word) for word in shape.words if len(word) > 400) > shape.characters
 
 
 def _word_length(shape: Shape) -> bool:
-    """The mean is of words with letters, so that columns of sums are spared."""
-    counts = shape.counts * shape.lettered
-    words = int(counts.sum())
-    if shape.spaceless or words < 20:
+    """Columns of sums are spared: they have few words with letters."""
+    if shape.spaceless or shape.lettered < 20:
         return False
-    return not 1.5 <= int((counts * shape.lengths).sum()) / words <= 15
+    return not 1.5 * len(shape.words) <= shape.characters <= 15 * len(shape.words)
+
+
+def _mostly_signs(shape: Shape) -> bool:
+    return not shape.spaceless and shape.lettered < 0.3 * len(shape.words)
 
 
 def _few_frequent(shape: Shape) -> bool:
-    words = int(shape.counts[shape.lettered].sum())
+    words = shape.lettered
     if words < 60 or not shape.latin:
         return False
-    frequent = shape.among(_STOP)
-    return int(frequent.sum()) < 2 or int(shape.counts[frequent].sum()) < 0.03 * words
+    found = [count for word in _STOP if (count := shape.counts[word])]
+    return len(found) < 2 or sum(found) < 0.03 * words
 
 
 def _scrambled(shape: Shape) -> bool:
-    """Articles stand before prepositions, verbs and articles: once in a hundred words."""
-    articles = shape.among(_ARTICLES) & (shape.lengths <= 3)  # "a," may end a phrase
-    if not articles.any():
-        return False
-    after = shape.among(_NEVER_AFTER)
-    ids = shape.ids
-    meetings = int((articles[ids[:-1]] & after[ids[1:]]).sum())
-    return meetings >= 3 and 100 * meetings > len(ids)
+    """Articles stand before prepositions, verbs and articles: once in fifty words."""
+    words = shape.words[:1000]
+    after = [b for a, b in pairwise(words) if a in _ARTICLES]
+    meetings = sum(map(_NEVER_AFTER.__contains__, after))
+    return meetings >= 3 and 50 * meetings > len(words)
 
 
 def _symbols(shape: Shape) -> bool:
@@ -114,6 +113,8 @@ def _unpunctuated(shape: Shape) -> bool:
     """Words for each sentence end."""
     if shape.unpunctuated:
         return False
+    if shape.count <= 120 * (1 + shape.text.count(". ") + shape.text.count(".\n")):
+        return False  # full stops alone are enough
     return shape.count > 120 * (1 + len(_SENTENCE_END.findall(shape.text)))
 
 
@@ -123,13 +124,13 @@ DEFAULT = (
     Rule("notices only", _TEXT, 1, lambda s: s.count < 120 and _notices(s)),
     Rule("word without end", _TEXT, 1, _endless),
     Rule("word length", _PROSE, 20, _word_length),
-    Rule("mostly signs", _PROSE, 50, lambda s: s.share(s.lettered) < 0.3 and not s.spaceless),
+    Rule("mostly signs", _PROSE, 50, _mostly_signs),
     Rule("symbols", _PROSE, 20, _symbols),
     Rule("no frequent words", _PROSE, 60, _few_frequent),
     Rule("scrambled words", _TEXT, 30, _scrambled),
     Rule("repeated lines", _PROSE, 50, _repeated_lines),
-    Rule("repeated 2-gram", _PROSE, 50, lambda s: s.top_gram(2)[1] > 0.2),
-    Rule("repeated 4-gram", _PROSE, 100, lambda s: s.top_gram(4)[1] > 0.2),
+    Rule("repeated 2-gram", _PROSE, 50, lambda s: s.top_gram(2, 0.2)),
+    Rule("repeated 4-gram", _PROSE, 100, lambda s: s.top_gram(4, 0.2)),
     Rule("no sentences", _PROSE, 150, _unpunctuated),
     Rule("sales talk", _TEXT, 8, is_spam),
 )

@@ -19,7 +19,8 @@ GOPHER_SYMBOLS = 0.1  # `#`, or ellipses, for each word
 GOPHER_BULLETS = 0.9  # of the lines
 GOPHER_ELLIPSES = 0.3  # of the lines
 GOPHER_LETTERED = 0.8  # of the words
-GOPHER_STOP_WORDS = frozenset("the be to of and that have with".split())  # two of them at least
+_GOPHER_WORDS = "the be to of and that have with"
+GOPHER_STOP_WORDS = frozenset(_GOPHER_WORDS.split())  # two of them at least
 GOPHER_REPEATED_PARTS = 0.3  # of the lines, or paragraphs
 GOPHER_REPEATED_CHARACTERS = 0.2  # in such lines, or paragraphs
 GOPHER_TOP_GRAMS = {2: 0.20, 3: 0.18, 4: 0.16}
@@ -64,15 +65,15 @@ def _gopher_quality(shape: Shape) -> str:
         return "bullet lines"
     if sum(line.endswith(("...", "…")) for line in lines) > GOPHER_ELLIPSES * len(lines):
         return "ellipsis lines"
-    if shape.share(shape.lettered) < GOPHER_LETTERED and not shape.spaceless:
+    if not shape.spaceless and shape.lettered < GOPHER_LETTERED * len(shape.words):
         return "words with letters"
-    if shape.latin and len(GOPHER_STOP_WORDS.intersection(shape.bare)) < 2:
+    if shape.latin and len(GOPHER_STOP_WORDS.intersection(shape.words)) < 2:
         return "stop words"
     return ""
 
 
 def _gopher_repetition(shape: Shape) -> str:
-    """Cheap bounds come first: a repeated 6-gram lies inside repeated 5-grams."""
+    """Longer grams are looked at only where shorter ones, which hold them, repeat enough."""
     for name, (parts, characters) in (
         ("lines", shape.line_repeats),
         ("paragraphs", shape.paragraph_repeats),
@@ -84,11 +85,8 @@ def _gopher_repetition(shape: Shape) -> str:
     # In scripts without spaces n words are about 2n characters.
     scale = 2 if shape.spaceless else 1
     for n, most in GOPHER_TOP_GRAMS.items():
-        count, share = shape.top_gram(n * scale)
-        if share > most:
+        if shape.top_gram(n * scale, most):
             return f"top {n}-gram"
-        if count == 1:
-            return ""  # no 2-gram occurs twice, so nothing longer does
     least = min(GOPHER_REPEATED_GRAMS.values())
     for n, most in GOPHER_REPEATED_GRAMS.items():
         share = shape.repeated_grams(n * scale)
@@ -104,9 +102,9 @@ def c4_lines(text: str) -> str:
     kept = []
     for line in text.split("\n"):
         line = C4_CITATION.sub("", line.strip()) if "[" in line else line.strip()
-        if not line.endswith(TERMINAL) or line.endswith(("...", "…")):
-            if line.isascii() or not Shape(line).unpunctuated:
-                continue
+        open_end = not line.endswith(TERMINAL) or line.endswith(("...", "…"))
+        if open_end and (line.isascii() or not Shape(line).unpunctuated):
+            continue
         words = line.split()
         if len(words) < C4_LINE_WORDS and (line.isascii() or Shape(line).count < C4_LINE_WORDS):
             continue

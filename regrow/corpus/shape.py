@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections import Counter
 from functools import cached_property
+from heapq import nlargest
+from operator import mul
 
 import numpy as np
 
@@ -20,14 +22,13 @@ _CHARACTER = re.compile(f"[{SPACELESS}]")
 _UNPUNCTUATED = re.compile(r"[\u0e00-\u0e7f\u0e80-\u0eff]")  # Thai, Lao: a space ends a sentence
 _LATIN = re.compile(r"[A-Za-z]")
 _LETTER = re.compile(r"[^\W\d_]")
-_EDGES = ".,;:!?\"'()[]{}<>*_-–—“”‘’…"
 
 
 class Shape:
-    """A text, its lines without blanks around them, and its words as rows of small tables.
+    """A text, its lines without blanks around them, and its words.
 
-    `kinds` are the distinct words, lower-case; `ids` int64 [words] says which is where. In scripts
-    without spaces a character is a word, and `count` is an estimate.
+    Words are lower-case runs between blanks. In scripts without spaces a character is a word, and
+    `count` is an estimate.
     """
 
     def __init__(self, text: str) -> None:
@@ -36,55 +37,46 @@ class Shape:
         self.lines = [line for line in map(str.strip, text.split("\n")) if line]
         characters = 0
         words = self.lower
-        if not text.isascii():
+        if not text.isascii() and _CHARACTER.search(words):
             words, characters = _CHARACTER.subn(r" \g<0> ", words)
         self.words = words.split()
         #: Most words are characters of a script without spaces.
         self.spaceless = characters > 0.5 * len(self.words)
         self.count = len(self.words) - characters + characters / CHARACTERS_A_WORD
-        self.characters = sum(map(len, self.words))
+        self.characters = len("".join(self.words))
 
     @cached_property
-    def kinds(self) -> list[str]:
-        """The distinct words in order of appearance."""
-        return list(dict.fromkeys(self.words))
+    def counts(self) -> Counter[str]:
+        """How often each word occurs."""
+        return Counter(self.words)
+
+    @cached_property
+    def lettered(self) -> int:
+        """How many words hold a letter."""
+        if self.latin:
+            return sum(map(str.islower, self.words))  # of lower-case words: has a cased letter
+        return sum(1 for word in self.words if _LETTER.search(word))
+
+    @cached_property
+    def longest(self) -> int:
+        """Characters of the longest word."""
+        return max(map(len, self.counts))
 
     @cached_property
     def ids(self) -> np.ndarray:
-        """For each word the place of its kind: int64 [words]."""
-        place = dict(zip(self.kinds, range(len(self.kinds))))
+        """Equal numbers for equal words: int64 [words]."""
+        place = dict(zip(self.counts, range(len(self.counts))))
         return np.fromiter(map(place.__getitem__, self.words), np.int64, len(self.words))
 
     @cached_property
-    def counts(self) -> np.ndarray:
-        """How often each kind occurs: int64 [kinds]."""
-        return np.bincount(self.ids, minlength=len(self.kinds))
-
-    @cached_property
     def lengths(self) -> np.ndarray:
-        """Characters of each kind: int64 [kinds]."""
-        return np.fromiter(map(len, self.kinds), np.int64, len(self.kinds))
+        """Characters of each word: int64 [words]."""
+        return np.fromiter(map(len, self.words), np.int64, len(self.words))
 
     @cached_property
-    def lettered(self) -> np.ndarray:
-        """Which kinds hold a letter: bool [kinds]."""
-        find = _LETTER.search
-        return np.fromiter(
-            (k.isalpha() or find(k) is not None for k in self.kinds), bool, len(self.kinds)
-        )
-
-    @cached_property
-    def bare(self) -> list[str]:
-        """The kinds without punctuation around them."""
-        return [kind.strip(_EDGES) for kind in self.kinds]
-
-    def among(self, words: Collection[str]) -> np.ndarray:
-        """Which kinds, bare of punctuation, are in a set: bool [kinds]."""
-        return np.fromiter(map(words.__contains__, self.bare), bool, len(self.kinds))
-
-    def share(self, kinds: np.ndarray) -> float:
-        """Share of the words that are of the given kinds (bool [kinds])."""
-        return float(self.counts[kinds].sum()) / max(1, len(self.words))
+    def heaviest(self) -> list[int]:
+        """Characters that each of the eight heaviest distinct words holds in all."""
+        return nlargest(8, map(mul, self.counts.values(), map(len, self.counts)))
 
     @cached_property
     def latin(self) -> bool:
@@ -127,35 +119,37 @@ class Shape:
             self._grams.append((key ^ (key >> np.uint64(31))) + words[len(self._grams) :])
         return self._grams[n - 1]
 
-    def top_gram(self, n: int) -> tuple[int, float]:
-        """How often the most frequent n-gram occurs, and the share of characters inside it."""
+    def top_gram(self, n: int, most: float) -> bool:
+        """Whether the most frequent n-gram holds more than a share of the characters.
+
+        None does where the n heaviest words do not, which spares the sort.
+        """
+        if sum(self.heaviest[:n]) <= most * self.characters or len(self.words) < n:
+            return False
         keys = np.sort(self.grams(n))
-        if not len(keys):
-            return 0, 0.0
         edges = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1], [True]]))
         runs = np.diff(edges)
         best = int(runs.max())
         if best == 1:
-            return 1, 0.0
+            return False
         starts = np.flatnonzero(np.isin(self.grams(n), keys[edges[:-1][runs == best]]))
-        sizes = np.convolve(self.lengths[self.ids], np.ones(n, np.int64), "valid")[starts]
-        return best, best * int(sizes.max()) / self.characters
+        sizes = np.convolve(self.lengths, np.ones(n, np.int64), "valid")[starts]
+        return best * int(sizes.max()) > most * self.characters
 
     def repeated_grams(self, n: int) -> float:
         """Share of characters in n-grams that stood before, each character counted once."""
         keys = self.grams(n)
-        if len(keys) < 2:
+        ordered = np.sort(keys)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if not len(twice):
             return 0.0
-        order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
-        again = order[1:][ordered[1:] == ordered[:-1]]
-        if not len(again):
-            return 0.0
-        change = np.zeros(len(self.words) + 1, np.int64)
-        change[again] += 1
-        np.subtract.at(change, again + n, 1)
-        inside = np.cumsum(change)[:-1] > 0
-        return float(self.lengths[self.ids[inside]].sum()) / self.characters
+        found = np.flatnonzero(twice[np.searchsorted(twice[:-1], keys)] == keys)
+        order = found[np.argsort(keys[found], kind="stable")]
+        again = order[1:][keys[order[1:]] == keys[order[:-1]]]
+        inside = np.zeros(len(self.words), bool)
+        for shift in range(n):
+            inside[again + shift] = True
+        return float(self.lengths[inside].sum()) / self.characters
 
 
 def repeats(parts: list[str], characters: int) -> tuple[float, float]:
