@@ -30,7 +30,8 @@ _ENGLISH_SHARE = 0.25  # of the words; no other language has so many of these
 _CODE_LINE = re.compile(
     r"^\s*(def |class |import |from \w+ import |return\b|if .*:$|for .*:$|while .*:$|elif |else:$|"
     r"@\w|#include|public |private |static |const |let |var |func |fn |package |use |\}|\{|//|/\*|"
-    r"\*/|>>> |try:|except|print\(|[\w.\[\]]+ [-+*/]?= \S|.*[;{}]$|pub |mod |impl|match |type |end$|"
+    r"\*/|>>> |try:|except|print\(|[\w.\[\]]+ [-+*/]?= \S|.*[;{}]$|pub |mod |impl|match |type |"
+    r"end$|"
     r"#|\"\"\"|'''|[\])}]+[,;:]?$|[\w.:!]+\([^ ].*[,)]$)|^ {2,}\S.*([(\[,]$|\w\()"
 )
 _TURN = re.compile(r"^[A-Z][\w .'-]{0,30}: \S")

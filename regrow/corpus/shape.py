@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import cached_property
-from heapq import nlargest
-from operator import mul
 
 import numpy as np
 
@@ -75,8 +73,12 @@ class Shape:
 
     @cached_property
     def heaviest(self) -> list[int]:
-        """Characters that each of the eight heaviest distinct words holds in all."""
-        return nlargest(8, map(mul, self.counts.values(), map(len, self.counts)))
+        """Characters that the n heaviest distinct words hold together, for n from 0 to 8."""
+        kinds = len(self.counts)
+        sizes = np.fromiter(map(len, self.counts), np.int64, kinds)
+        sizes *= np.fromiter(self.counts.values(), np.int64, kinds)
+        sizes.sort()
+        return [0, *np.cumsum(sizes[:-9:-1]).tolist()]
 
     @cached_property
     def latin(self) -> bool:
@@ -124,7 +126,8 @@ class Shape:
 
         None does where the n heaviest words do not, which spares the sort.
         """
-        if sum(self.heaviest[:n]) <= most * self.characters or len(self.words) < n:
+        heaviest = self.heaviest[min(n, len(self.heaviest) - 1)]
+        if heaviest <= most * self.characters or len(self.words) < n:
             return False
         keys = np.sort(self.grams(n))
         edges = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1], [True]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from regrow.corpus.shape import Shape
 
@@ -49,8 +50,10 @@ _KINDS = tuple(
 )
 #: Weights on the square roots of how often each sign comes for each word, of a logistic regression
 #: on half of a crawl with spam of known truth, against its manuals, books and assistant's answers.
-_WEIGHTS = (25.0, 9.0, 4.0, 13.0, 10.0, 2.0, 7.0, 6.0)
+_WORD_WEIGHTS = (25.0, 9.0, 4.0, 2.0, 6.0)  # selling, reader, we, exclamations, addresses
+_PHRASE_WEIGHTS = (13.0, 10.0, 7.0)  # appeals, sums of money, capitals
 _LIMIT = 7.75
+_PHRASES_ADD = 3.75  # what phrases add at most in an advertisement: below, none is looked for
 _PRIOR_WORDS = 20  # as if so many words without any sign stood before: short texts are not judged
 
 
@@ -60,12 +63,18 @@ def is_spam(shape: Shape) -> bool:
     if 100 * sum(map(counts.__getitem__, _KINDS[0].intersection(counts))) < words:
         return False  # an advertisement that sells nothing is none
     hits = [sum(map(counts.__getitem__, kind.intersection(counts))) for kind in _KINDS]
-    hits += [
+    hits += [shape.text.count("!"), shape.lower.count("http") + shape.lower.count("@")]
+    total = _weigh(_WORD_WEIGHTS, hits, words)
+    if total < _LIMIT - _PHRASES_ADD:
+        return False
+    phrases = (
         len(_APPEAL.findall(shape.lower)),
         len(_MONEY.findall(shape.lower)),
-        shape.text.count("!"),
         len(_SHOUT.findall(shape.text)),
-        shape.lower.count("http") + shape.lower.count("@"),
-    ]
-    rates = [(count / (words + _PRIOR_WORDS)) ** 0.5 for count in hits]
-    return sum(weight * rate for weight, rate in zip(_WEIGHTS, rates)) > _LIMIT
+    )
+    return total + _weigh(_PHRASE_WEIGHTS, phrases, words) > _LIMIT
+
+
+def _weigh(weights: Sequence[float], hits: Sequence[int], words: int) -> float:
+    rates = ((count / (words + _PRIOR_WORDS)) ** 0.5 for count in hits)
+    return sum(weight * rate for weight, rate in zip(weights, rates))
