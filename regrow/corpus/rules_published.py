@@ -100,13 +100,14 @@ def _gopher_repetition(shape: Shape) -> str:
 def c4_lines(text: str) -> str:
     """The lines that C4 keeps: sentences of five words, no script or policy notices."""
     kept = []
+    ends_marked = not Shape(text[:2000]).unpunctuated
     for line in text.split("\n"):
         line = C4_CITATION.sub("", line.strip()) if "[" in line else line.strip()
         open_end = not line.endswith(TERMINAL) or line.endswith(("...", "…"))
-        if open_end and (line.isascii() or not Shape(line).unpunctuated):
+        if open_end and ends_marked:
             continue
         words = line.split()
-        if len(words) < C4_LINE_WORDS and (line.isascii() or Shape(line).count < C4_LINE_WORDS):
+        if len(words) < C4_LINE_WORDS and Shape(line[:100]).count < C4_LINE_WORDS:
             continue
         lower = line.lower()
         if "javascript" in lower or C4_POLICY.search(lower) or max(map(len, words)) > C4_WORD:
