@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from regrow.corpus.grams import Words, gram_hashes, hash_words
+from regrow.corpus.grams import Words, gram_hashes, hash_words, word_spans
 from regrow.corpus.settings import DecontaminateSettings
 from regrow.records import Item
 
@@ -97,7 +96,7 @@ def find(words: Words, items: Sequence[Item], settings: DecontaminateSettings) -
 
 def spans(text: str, hits: Sequence[Hit]) -> list[tuple[int, int]]:
     """Character spans of the hits in their text, joined where they touch."""
-    where = [match.span() for match in re.finditer(r"\w+", text.lower())]
+    where = word_spans(text)
     joined: list[tuple[int, int]] = []
     for hit in hits:
         start, stop = where[hit.start][0], where[hit.stop - 1][1]

@@ -9,12 +9,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: Scripts that put no space between words (Thai, Lao, Burmese, Khmer, kana, Han) and Hangul,
+#: whose spaces part phrases with their particles rather than words.
+SPACELESS = (
+    "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003134f"
+)
+_SPACELESS = re.compile(f"[{SPACELESS}]")
 _WORD = re.compile(r"\w+")
+_WORD_OR_CHARACTER = re.compile(rf"[{SPACELESS}]|[^\W{SPACELESS}]+")
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    spaced = text.isascii() or not _SPACELESS.search(text)
+    return _WORD if spaced else _WORD_OR_CHARACTER
 
 
 def split_words(text: str) -> list[str]:
-    """Lower-case runs of word characters; everything else separates (GPT-3, App. C)."""
-    return _WORD.findall(text.lower())
+    """Lower-case runs of word characters; everything else separates (GPT-3, App. C).
+
+    In scripts without spaces every character is a word: no dictionary is needed, and a copy is
+    found whatever a segmenter would make of its edges.
+    """
+    text = text.lower()
+    return _pattern(text).findall(text)
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Where in the lower-case text each of its `split_words` stands: start and stop."""
+    text = text.lower()
+    return [match.span() for match in _pattern(text).finditer(text)]
 
 
 def mix(x: np.ndarray) -> np.ndarray:

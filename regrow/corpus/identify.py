@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from regrow.corpus.page import Page
 
-HEAD = 2_000  # characters looked at
-
-_STOPWORDS = {
-    "en": "the of and to in is was that it for with as his on be at by he she this are from they "
-    "have has had not what you your we who when where which will their her its an or my",
-    "de": "der die das und ist nicht ein eine zu den mit von auf für im dem des sich auch als es "
-    "wird bei sind oder aus nach wie aber ich wir haben hat um zur zum",
-    "fr": "le la les des et est une un dans pour que qui sur au du pas avec ce il elle par plus "
-    "sont nous vous mais ou aux cette ces leur été",
-    "es": "el la los las de en que un una es por con para se del al lo como más pero sus este "
-    "está son muy no su ha desde hay",
-    "it": "il lo la gli le di che un una per con non del della dei sono è nel alla al da ha "
-    "anche più questo si ma molto",
-    "pt": "os as de que um uma em por com para não do da dos das se no na mais ao como foi "
-    "são muito seu",
-    "nl": "de het een en van is dat op te zijn met voor niet aan er om ook als bij maar dan naar "
-    "uit door ik je wij",
-}
-_WORDS = {language: frozenset(words.split()) for language, words in _STOPWORDS.items()}
-_SCRIPTS = (
-    ("ja", re.compile(r"[\u3040-\u30ff]")),
-    ("ko", re.compile(r"[\uac00-\ud7af]")),
-    ("zh", re.compile(r"[\u4e00-\u9fff]")),
-    ("ru", re.compile(r"[\u0400-\u04ff]")),
-    ("ar", re.compile(r"[\u0600-\u06ff]")),
-    ("el", re.compile(r"[\u0370-\u03ff]")),
-    ("he", re.compile(r"[\u0590-\u05ff]")),
-    ("hi", re.compile(r"[\u0900-\u097f]")),
-    ("th", re.compile(r"[\u0e00-\u0e7f]")),
+HEAD = 2_000  # characters whose lines tell the format
+SAMPLE = 400  # characters from the start, the middle and the end that tell the language
+#: Below this probability a language is undecided; py3langid's are calibrated (its README).
+SURE = 0.6
+#: Shorter texts are decided by their script or not at all.
+LEAST_LETTERS = 12
+#: Paths, tags, numbers and identifiers say nothing of a language and look like a rare one.
+_NOT_WORDS = re.compile(r"\S*[\d_/\\@=<>{}()|]\S*")
+_LETTER = re.compile(r"[^\W\d_]")
+_SCRIPT = {"ja": "\u3040-\u30ff", "ko": "\uac00-\ud7af", "th": "\u0e00-\u0e7f"}
+_SCRIPTS = {name: re.compile(f"[{signs}]") for name, signs in _SCRIPT.items()}
+_HAN = re.compile(r"[\u4e00-\u9fff]")
+_ENGLISH_WORDS = (
+    "the of and to in is was that it for with as his on be at by he she this are from they have "
+    "has had not what you your we who when where which will their her its an or my"
 )
-_NO_LATIN = {"zh", "ja", "ko"}  # told by script above; the profiles say it of base64 as well
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-_WORD = re.compile(r"[^\W\d_]+")
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
+_ENGLISH_SHARE = 0.25  # of the words; no other language has so many of these
 _CODE_LINE = re.compile(
     r"^\s*(def |class |import |from \w+ import |return\b|if .*:$|for .*:$|while .*:$|elif |else:$|"
     r"@\w|#include|public |private |static |const |let |var |func |fn |package |use |\}|\{|//|/\*|"
-    r"\*/|>>> |try:|except|print\(|[\w.\[\]]+ [-+*/]?= \S|.*[;{}]$)"
+    r"\*/|>>> |try:|except|print\(|[\w.\[\]]+ [-+*/]?= \S|.*[;{}]$|pub |mod |impl|match |type |"
+    r"end$|"
+    r"#|\"\"\"|'''|[\])}]+[,;:]?$|[\w.:!]+\([^ ].*[,)]$)|^ {2,}\S.*([(\[,]$|\w\()"
 )
 _TURN = re.compile(r"^[A-Z][\w .'-]{0,30}: \S")
 _LIST_LINE = re.compile(r"^\s*([-*+•]|\d+[.)]|\w[.)])\s")
@@ -52,34 +41,43 @@ _LIST_LINE = re.compile(r"^\s*([-*+•]|\d+[.)]|\w[.)])\s")
 def language_of(text: str) -> str:
     """ISO 639-1 code, or "und" where nothing tells.
 
-    By script, then by frequent words (three different ones, at least 6 % of all), then, where
-    letters with accents say that it is not English, by Resiliparse's n-gram profiles.
+    By frequent words where they are plainly English, by script for Japanese, Korean, Thai and
+    Chinese, else by py3langid's byte n-grams (after Lui & Baldwin 2012).
     """
-    head = text[:HEAD]
-    words = _WORD.findall(head.lower())
-    letters = sum(map(len, words))
-    if not letters:
-        return "und"
-    if not head.isascii() and len(_NOT_ASCII.findall(head)) > 0.2 * letters:
-        for language, script in _SCRIPTS:
-            signs = len(script.findall(head))
-            if signs > (0.1 if language == "ja" else 0.3) * letters:
+    text = _sample(text)
+    words = text.lower().split()
+    if len(words) >= 20:
+        english = [word for word in words if word in _ENGLISH]
+        if len(english) >= _ENGLISH_SHARE * len(words) and len(set(english)) >= 5:
+            return "en"
+    text = _NOT_WORDS.sub(" ", text)
+    letters = len(_LETTER.findall(text))
+    if not text.isascii():
+        for language, script in _SCRIPTS.items():
+            if len(script.findall(text)) > 0.15 * letters:
                 return language
-    english = [word for word in words if word in _WORDS["en"]]
-    if len(english) >= 0.2 * len(words) and len(set(english)) >= 3:
-        return "en"
-    found = {language: [w for w in words if w in stop] for language, stop in _WORDS.items()}
-    best = max(found, key=lambda language: len(found[language]))
-    enough = len(found[best]) >= 0.06 * len(words) and len(set(found[best])) >= 3
-    if enough and (best == "en" or len(found[best]) >= 1.5 * len(english)):
-        return best
-    accents = len(_NOT_ASCII.findall("".join(words)))
-    if letters < 100 or accents < 0.01 * letters or len(english) >= 0.03 * len(words):
+        if len(_HAN.findall(text)) > 0.3 * letters:
+            return "zh"
+    if letters < LEAST_LETTERS:
         return "und"
-    from resiliparse.parse.lang import detect_fast
+    ranked = _model().rank(text)
+    language, probability = ranked[0]
+    return language if probability >= SURE and language != "zxx" else "und"
 
-    language, rank = detect_fast(head)
-    return language if language not in ("unknown", *_NO_LATIN) and rank < 900 else "und"
+
+def _sample(text: str) -> str:
+    """Start, middle and end: a foreign page may begin with an English menu."""
+    if len(text) <= 3 * SAMPLE:
+        return text
+    middle = len(text) // 2
+    return f"{text[:SAMPLE]} {text[middle : middle + SAMPLE]} {text[-SAMPLE:]}"
+
+
+@cache
+def _model() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
 def format_of(text: str) -> str:

@@ -3,7 +3,7 @@
 Brown et al. 2020, App. A: trusted text against the raw crawl, keep a document where
 `pareto(9) > 1 - score`. Two changes make it work where most of the crawl is good text, like the
 reference: scores are cross-fitted (no page is scored by a model that saw it as a negative), and
-divided by the score that 90 % of the reference reaches (learning from positive and unlabelled
+divided by the score that 99 % of the reference reaches (learning from positive and unlabelled
 text, Elkan & Noto 2008), so that a page like the reference is kept for sure.
 """
 
@@ -21,7 +21,7 @@ from regrow.seeds import derive, pyrandom, rng
 
 FEATURES = 1 << 18
 STRENGTH = 0.3  # inverse regularisation; chosen on a crawl of known truth
-REFERENCE_KEPT = 0.10  # quantile of reference scores that counts as 1
+REFERENCE_KEPT = 0.01  # quantile of reference scores that counts as 1
 
 
 def _features(texts: Sequence[str], characters: int) -> Any:
@@ -41,11 +41,11 @@ class Classifier:
 
     models: tuple[Any, Any]
     characters: int
-    calibration: float  # the raw score that 90 % of the reference reaches
+    calibration: float  # the raw score that 99 % of the reference reaches
     reference_kept: float  # share of the reference, unseen, that the rule would keep
 
     def scores(self, pages: Sequence[Page]) -> list[float]:
-        """How like the reference each page is, 1 for as good as its best 90 %: [pages]."""
+        """How like the reference each page is, 1 for as good as its best 99 %: [pages]."""
         if not pages:
             return []
         features = _features([page.text for page in pages], self.characters)

@@ -1,17 +1,21 @@
-"""Heuristic filters after Gopher (Rae et al. 2021, Table A1) and C4 (Raffel et al. 2020).
+"""Heuristic filters by name: `default`, `gopher`, `c4`, `fineweb`, alone or together.
 
-Every rule says which shapes of text it reads: those on lines and punctuation spare code, tables,
-lists and dialogue (exercise sheets are short lines of pairs), those on words spare code.
+The default set is for crawls of which much is technical. Every rule of it says which formats it
+reads: those on lines and punctuation spare code, tables, lists and dialogue (exercise sheets are
+short lines of pairs), those on words spare code.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
+from regrow.corpus import rules_published as published
 from regrow.corpus.settings import RuleSettings
+from regrow.corpus.shape import Shape
+from regrow.corpus.spam import is_spam
 
 _STOP_WORDS = "the be to of and that have with is was in a for on it as"
 _STOP = frozenset(_STOP_WORDS.split())
@@ -19,73 +23,23 @@ _ERROR_PAGE = re.compile(
     r"not found|error 40[34]|does not exist|access denied|forbidden|log in to|session expired|"
     r"(?:turn on|enable) javascript|page (?:that )?you (?:are|were) looking for|no posts found|"
     r"must be a member",
-    re.IGNORECASE,
 )
-_HYPE = re.compile(
-    r"click here|act now|limited offer|100% free|no credit card|\$\$\$|!!!|order (?:now|today)|"
-    r"buy (?:cheap|now)|free shipping|risk.free|money.back|unsubscribe|per month from home",
-    re.IGNORECASE,
+_NOTICE = re.compile(
+    r"all rights reserved|privacy policy|cookie policy|uses? (?:of )?cookies|"
+    r"terms of (?:use|service)"
 )
-_LETTER = re.compile(r"[^\W\d_]")
-_SENTENCE_END = re.compile(r"[.!?:;\"”)](?=\s|$)")
+_SENTENCE_END = re.compile(r"[.!?:;\"”)](?=\s|$)|[。！？；]")
+_ARTICLES = frozenset(("the", "a", "an"))
+#: Never after an article in a sentence; words of scrambled text meet without regard to that.
+_NEVER = (
+    "the a an of to and in is are was be for with by on at from as that it this or which you your "
+    "has have been were its their they"
+)
+_NEVER_AFTER = frozenset(_NEVER.split())
+_ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd]")
 _PROSE = frozenset({"prose"})
 _TEXT = frozenset({"prose", "list", "dialogue", "table"})
 _ALL = _TEXT | {"code"}
-
-
-HEAD = 50_000  # characters that the rules look at
-
-
-class Shape:
-    """What the rules look at, split once."""
-
-    def __init__(self, text: str) -> None:
-        text = text[:HEAD]
-        self.text = text
-        self.words = text.split()
-        self.lettered = [word for word in self.words if _LETTER.search(word)]
-        self.lines = [line.strip() for line in text.split("\n") if line.strip()]
-
-
-def _share_of_signs(shape: Shape) -> float:
-    return sum(not any(map(str.isalnum, word)) for word in shape.words) / len(shape.words)
-
-
-def _mean_word(shape: Shape) -> float:
-    return sum(map(len, shape.lettered)) / len(shape.lettered)
-
-
-def _few_frequent(shape: Shape) -> bool:
-    """Judged on words with letters, so that columns of sums are spared."""
-    if len(shape.lettered) < 60:
-        return False
-    found = [word for word in map(str.lower, shape.lettered) if word in _STOP]
-    return len(set(found)) < 2 or len(found) < 0.03 * len(shape.lettered)
-
-
-def _repeated_lines(shape: Shape) -> float:
-    return 1 - len(set(shape.lines)) / len(shape.lines)
-
-
-def _top_gram(shape: Shape, n: int) -> float:
-    """Share of words inside the most frequent n-gram that occurs more than twice."""
-    words = [word.lower() for word in shape.words]
-    if len(words) < 2 * n:
-        return 0.0
-    _, count = Counter(zip(*(words[i:] for i in range(n)))).most_common(1)[0]
-    return count * n / len(words) if count > 2 else 0.0
-
-
-def _unpunctuated(shape: Shape) -> float:
-    """Words for each sentence end, over lines of prose length."""
-    return len(shape.lettered) / (1 + len(_SENTENCE_END.findall(shape.text)))
-
-
-def _odd_characters(shape: Shape) -> float:
-    text = shape.text.replace("\n", "").replace("\t", "")
-    if text.isprintable() and "\ufffd" not in text:
-        return 0.0
-    return sum(not c.isprintable() or c == "\ufffd" for c in text) / len(shape.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,41 +52,118 @@ class Rule:
     broken: Callable[[Shape], bool]
 
 
-RULES = (
-    Rule("odd characters", _ALL, 1, lambda s: _odd_characters(s) > 0.02),
-    Rule("error page", _TEXT, 1, lambda s: len(s.words) < 60 and bool(_ERROR_PAGE.search(s.text))),
-    Rule("word without end", _TEXT, 1, lambda s: max(map(len, s.words)) > 400),
-    Rule(
-        "word length",
-        _PROSE,
-        20,
-        lambda s: len(s.lettered) >= 20 and not 1.5 <= _mean_word(s) <= 15,
-    ),
-    Rule("mostly signs", _PROSE, 50, lambda s: _share_of_signs(s) > 0.5),
-    Rule("symbols", _PROSE, 20, lambda s: _symbols(s) > 0.1),
+def _odd_characters(shape: Shape) -> bool:
+    """Control and private characters and the sign of a wrong decoding."""
+    return len(_ODD.findall(shape.text)) > 0.02 * len(shape.text)
+
+
+def _notices(shape: Shape) -> bool:
+    """Hardly anything is left beside notices on cookies and rights."""
+    rest = [line for line in shape.lower.split("\n") if not _NOTICE.search(line)]
+    return len(shape.lines) > 0 and sum(map(len, rest)) < 0.3 * len(shape.text)
+
+
+def _endless(shape: Shape) -> bool:
+    """Words of 400 characters hold a quarter of the text (a key or a picture among prose may)."""
+    if shape.longest <= 400:
+        return False
+    return 4 * sum(len(word) for word in shape.words if len(word) > 400) > shape.characters
+
+
+def _word_length(shape: Shape) -> bool:
+    """Columns of sums are spared: they have few words with letters."""
+    if shape.spaceless or shape.lettered < 20:
+        return False
+    return not 1.5 * len(shape.words) <= shape.characters <= 15 * len(shape.words)
+
+
+def _mostly_signs(shape: Shape) -> bool:
+    return not shape.spaceless and shape.lettered < 0.3 * len(shape.words)
+
+
+def _few_frequent(shape: Shape) -> bool:
+    words = shape.lettered
+    if words < 60 or not shape.latin:
+        return False
+    found = [count for word in _STOP if (count := shape.counts[word])]
+    return len(found) < 2 or sum(found) < 0.03 * words
+
+
+def _scrambled(shape: Shape) -> bool:
+    """Articles stand before prepositions, verbs and articles: once in fifty words."""
+    words = shape.words[:1000]
+    after = [b for a, b in pairwise(words) if a in _ARTICLES]
+    meetings = sum(map(_NEVER_AFTER.__contains__, after))
+    return meetings >= 3 and 50 * meetings > len(words)
+
+
+def _symbols(shape: Shape) -> bool:
+    """`#` and ellipses for each word (Gopher)."""
+    text = shape.text
+    return text.count("#") + text.count("...") + text.count("…") > 0.1 * shape.count
+
+
+def _repeated_lines(shape: Shape) -> bool:
+    """Half the lines, or characters, again: twice what Gopher allows, as manuals repeat code."""
+    lines, characters = shape.line_repeats
+    return lines > 0.5 or characters > 0.3
+
+
+def _unpunctuated(shape: Shape) -> bool:
+    """Words for each sentence end."""
+    if shape.unpunctuated:
+        return False
+    if shape.count <= 120 * (1 + shape.text.count(". ") + shape.text.count(".\n")):
+        return False  # full stops alone are enough
+    return shape.count > 120 * (1 + len(_SENTENCE_END.findall(shape.text)))
+
+
+DEFAULT = (
+    Rule("odd characters", _ALL, 1, _odd_characters),
+    Rule("error page", _TEXT, 1, lambda s: s.count < 60 and bool(_ERROR_PAGE.search(s.lower))),
+    Rule("notices only", _TEXT, 1, lambda s: s.count < 120 and _notices(s)),
+    Rule("word without end", _TEXT, 1, _endless),
+    Rule("word length", _PROSE, 20, _word_length),
+    Rule("mostly signs", _PROSE, 50, _mostly_signs),
+    Rule("symbols", _PROSE, 20, _symbols),
     Rule("no frequent words", _PROSE, 60, _few_frequent),
-    Rule("repeated lines", _PROSE, 50, lambda s: _repeated_lines(s) > 0.3),
-    Rule("repeated 2-gram", _PROSE, 50, lambda s: _top_gram(s, 2) > 0.2),
-    Rule("repeated 4-gram", _PROSE, 100, lambda s: _top_gram(s, 4) > 0.2),
-    Rule("no sentences", _PROSE, 150, lambda s: _unpunctuated(s) > 120),
-    Rule("sales talk", _TEXT, 8, lambda s: 40 * len(_HYPE.findall(s.text)) > len(s.words)),
+    Rule("scrambled words", _TEXT, 30, _scrambled),
+    Rule("repeated lines", _PROSE, 50, _repeated_lines),
+    Rule("repeated 2-gram", _PROSE, 50, lambda s: s.top_gram(2, 0.2)),
+    Rule("repeated 4-gram", _PROSE, 100, lambda s: s.top_gram(4, 0.2)),
+    Rule("no sentences", _PROSE, 150, _unpunctuated),
+    Rule("sales talk", _TEXT, 8, is_spam),
 )
 
 
-def _symbols(shape: Shape) -> float:
-    """`#` and ellipses for each word (Gopher)."""
-    text = shape.text
-    return (text.count("#") + text.count("...") + text.count("…")) / len(shape.words)
+def _default(shape: Shape, format_: str) -> str:
+    for rule in DEFAULT:
+        if format_ in rule.formats and shape.count >= rule.least_words and rule.broken(shape):
+            return rule.name
+    return ""
 
 
 def broken_rule(text: str, format_: str, settings: RuleSettings) -> str:
-    """The first rule that a text breaks, or ''."""
+    """The first rule that a text breaks, as "set: rule" (the default set's without), or ''."""
     if not settings.min_characters <= len(text) <= settings.max_characters:
         return "too short" if len(text) < settings.min_characters else "too long"
     shape = Shape(text)
     if not shape.words:
         return "too short"
-    for rule in RULES:
-        if format_ in rule.formats and len(shape.words) >= rule.least_words and rule.broken(shape):
-            return rule.name
+    for name in settings.sets:
+        if name == "default":
+            broken = _default(shape, format_)
+        elif name == "gopher":
+            broken = published.gopher(shape)
+        elif name == "c4":
+            broken = published.c4(shape, settings.bad_words)
+        else:
+            broken = published.fineweb(shape)
+        if broken:
+            return broken if name == "default" else f"{name}: {broken}"
     return ""
+
+
+def drop_lines(text: str, settings: RuleSettings) -> str:
+    """The text without the lines that a chosen set drops (C4 alone drops lines)."""
+    return published.c4_lines(text) if "c4" in settings.sets else text

@@ -13,9 +13,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class RuleSettings(Strict):
-    """Heuristic filters after Gopher (Rae et al. 2021, Table A1) and C4 (Raffel et al. 2020)."""
+RuleSet = Literal["default", "gopher", "c4", "fineweb"]
 
+
+class RuleSettings(Strict):
+    """Heuristic filters: sets by name, in this order; `default` spares technical pages."""
+
+    sets: tuple[RuleSet, ...] = ("default",)
+    bad_words: str | None = None  # a file, a word a line: C4 leaves out pages that hold one
     sources: tuple[str, ...] | None = None  # None: all sources
     min_characters: int = Field(default=60, ge=0)
     max_characters: int = Field(default=2_000_000, ge=1)

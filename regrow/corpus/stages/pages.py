@@ -16,7 +16,7 @@ from regrow.corpus.identify import identify, site_of, wrong_language
 from regrow.corpus.page import Page
 from regrow.corpus.parts import once, read_between, read_pages, write_pages, write_table
 from regrow.corpus.pii import mask_pii
-from regrow.corpus.rules import broken_rule
+from regrow.corpus.rules import broken_rule, drop_lines
 from regrow.corpus.settings import CorpusSettings
 from regrow.corpus.stages.job import Job, Pipeline
 
@@ -115,6 +115,7 @@ def _judge_language(page: Page, settings: CorpusSettings) -> None:
 def _judge_rules(page: Page, settings: CorpusSettings) -> None:
     rules = settings.rules
     if rules.sources is None or page.source in rules.sources:
+        page.text = drop_lines(page.text, rules)
         broken = broken_rule(page.text, page.format, rules)
         page.reason = f"rules: {broken}" if broken else ""
 

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from regrow.corpus.identify import identify, language_of, wrong_language
+from regrow.corpus.read import Page
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The mill stands near the old school.", "en"),
+        ("Where can I buy bread in this town?", "en"),
+        ("Wo kann ich in dieser Stadt Brot kaufen?", "de"),
+        ("Où puis-je acheter du pain dans cette ville ?", "fr"),
+        ("¿Dónde puedo comprar pan en esta ciudad?", "es"),
+        ("Dove posso comprare il pane in questa città?", "it"),
+        ("Onde posso comprar pão nesta cidade?", "pt"),
+        ("Waar kan ik brood kopen in deze stad?", "nl"),
+        ("Gdzie mogę kupić chleb w tym mieście?", "pl"),
+        ("Var kan jag köpa bröd i den här staden?", "sv"),
+        ("Bu şehirde nereden ekmek alabilirim?", "tr"),
+        ("Где я могу купить хлеб в этом городе?", "ru"),
+        ("أين يمكنني شراء الخبز في هذه المدينة؟", "ar"),
+        ("इस शहर में मैं रोटी कहाँ से खरीद सकता हूँ?", "hi"),
+        ("我在这个城市哪里可以买到面包？", "zh"),
+        ("この町のどこでパンが買えますか。", "ja"),
+        ("이 도시에서 어디에서 빵을 살 수 있나요?", "ko"),
+        ("ฉันจะซื้อขนมปังในเมืองนี้ได้ที่ไหน", "th"),
+        ("", "und"),
+        ("42 + 7 = 49", "und"),
+    ],
+)
+def test_one_sentence_tells_the_language(text: str, language: str) -> None:
+    assert language_of(text) == language
+
+
+def test_an_english_menu_does_not_hide_a_foreign_page() -> None:
+    german = "Der Bäcker steht jeden Morgen um vier Uhr auf und backt Brot für die Schule. " * 12
+    assert language_of("Home About Contact Download the ebook\n" + german) == "de"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "git clone --depth 1 <url>\n\nClones a repository into a newly created directory.",
+        "ALTER TABLE users ADD COLUMN age integer;\n\nAdds a column. Existing rows hold NULL.",
+        "sqlite3_step(sqlite3_stmt*)\n\nMust be called one or more times to evaluate a statement.",
+    ],
+)
+def test_technical_english_is_not_taken_for_another_language(text: str) -> None:
+    page = Page("web", "r1", text=text)
+    identify(page)
+    assert wrong_language(page, ("en",)) == ""
+
+
+def test_a_wrong_language_is_named_and_the_wanted_ones_stay() -> None:
+    page = Page("web", "r1", text="我在这个城市哪里可以买到面包？")
+    identify(page)
+    assert wrong_language(page, ("en",)) == "language: zh"
+    assert wrong_language(page, ("en", "zh")) == ""
+    assert wrong_language(page, ()) == ""
