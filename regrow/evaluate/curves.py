@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from regrow.evaluate import charts
-from regrow.evaluate.charts import Series
 from regrow.evaluate.comparison import NodeReport, Run
 from regrow.evaluate.outcomes import Score
-from regrow.evaluate.sections import colours, duration
+from regrow.evaluate.sections import colours
+from regrow.page import charts
+from regrow.page.charts import Series
 
 #: Title, ability, metric, key of the axis, its values in order, the rest of the variant.
 PANELS: tuple[tuple[str, str, str, str, tuple[str, ...], Mapping[str, str]], ...] = (
@@ -277,7 +277,7 @@ def reproduce(run: Run) -> str:
         f"<tr><th scope='row'>{escape(node.name)}</th><td>{escape(node.stage)}</td>"
         f"<td class='num'>{charts.short(node.tokens) if node.tokens else ''}</td>"
         f"<td class='funnel'><i style='width:{float(node.edge.get('seconds') or 0) / longest * 100:.1f}%'>"  # noqa: E501
-        f"</i></td><td class='num'>{duration(float(node.edge.get('seconds') or 0))}</td>"
+        f"</i></td><td class='num'>{charts.duration(float(node.edge.get('seconds') or 0))}</td>"
         f"<td><code>{escape(str(node.edge.get('fingerprint', ''))[:12])}</code></td></tr>"
         for node in run.nodes
     )
