@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 UNREAD = ("read", "extract")  # stages before a document's text is known
 COPIES = ("exact copy", "near copy")
-REMOVED, KEPT, CLUSTERS, MEMBERS = 6, 4, 12, 4  # samples a reason, a source; clusters, copies shown
+REMOVED, KEPT, CLUSTERS, MEMBERS = 6, 6, 12, 4  # samples a reason, a source; clusters, copies shown
 HEAD = 400  # characters shown
 
 
@@ -59,7 +59,7 @@ class Decisions:
 
     lost: dict[tuple[str, str], dict[str, Amount]] = field(default_factory=dict)
     kept: dict[str, Amount] = field(default_factory=dict)
-    pieces: Counter[str] = field(default_factory=Counter)
+    pieces: dict[str, Amount] = field(default_factory=dict)  # kept, of documents that were cut
     before: Diversity = field(default_factory=Diversity)
     after: Diversity = field(default_factory=Diversity)
     removed: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
@@ -170,8 +170,8 @@ def read_decisions(folder: Path, wanted: Iterable[str] = (), seed: int = 0) -> D
 
 def _count(found: Decisions, row: Row) -> None:
     piece = "-" in row["id"]
-    if piece:  # the document that it was cut from is counted as removed
-        found.pieces[row["source"]] += row["kept"]
+    if piece and row["kept"]:  # the document that it was cut from is counted as removed
+        found.pieces.setdefault(row["source"], Amount()).add(row["characters"])
     if row["kept"]:
         found.kept.setdefault(row["source"], Amount()).add(row["characters"])
         found.after.add(row, row["characters"], quality=row.get("quality"))

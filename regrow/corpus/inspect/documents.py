@@ -8,10 +8,11 @@ from difflib import SequenceMatcher
 from html import escape
 from typing import Any
 
-from regrow.corpus.inspect.decisions import Decisions, Row, likeness, scores
+from regrow.corpus.inspect.decisions import KEPT, Decisions, Row, likeness, scores
 
 HITS = 40  # contaminated passages shown
 SHARED = 4  # words in a row that are marked in item and passage
+_BLANK = re.compile(r"\n(?:[ \t]*\n)+")
 
 
 def card(row: Row, css: str, note: str = "") -> str:
@@ -22,7 +23,7 @@ def card(row: Row, css: str, note: str = "") -> str:
     badge = f"<b>{escape(note)}</b>" if note else ""
     where = row["url"] or row["location"] or row["id"]
     text = (
-        f'<pre dir="auto" tabindex="0">{escape(row["head"])}</pre>'
+        f'<pre dir="auto" tabindex="0">{escape(_BLANK.sub(chr(10), row["head"].strip()))}</pre>'
         if row["head"]
         else "<p class='empty'>No text was kept of this document.</p>"
     )
@@ -61,11 +62,12 @@ def _reason(
     stage, reason = key
     removed = found.removed.get(key, [])
     wanted = list(dict.fromkeys(row["source"] for row in removed))
-    kept = [row for name in wanted for row in found.survivors.get(name, [])][:3]
+    kept = [row for name in wanted for row in found.survivors.get(name, [])][:KEPT]
     went = "".join(card(row, "went", row["detail"]) for row in removed)
     stayed = "".join(card(row, "stayed") for row in kept)
     return (
-        f"<details class='reason'><summary><span>{escape(reason or stage)}</span>"
+        f"<details class='reason'{' open' if length == 1 else ''}><summary>"
+        f"<span>{escape(reason or stage)}</span>"
         f"<span class='funnel lost'><i style='width:{length * 100:.2f}%'></i></span>"
         f"<span class='num'>{count:,}</span><small>{count / whole:.1%}</small></summary>"
         f"<div class='beside'><div><h4>Removed, {len(removed)} of {count:,} at random</h4>{went}"
@@ -93,7 +95,7 @@ def clusters(found: Decisions) -> str:
     for i, (count, survivor, members) in enumerate(found.clusters):
         name = (survivor or members[0])["url"] or (survivor or members[0])["id"]
         left = (
-            card(survivor, "stayed", "" if survivor["kept"] else f"later: {survivor['stage']}")
+            card(survivor, *_fate(survivor))
             if survivor
             else "<p class='empty'>The survivor is not among the decisions.</p>"
         )
@@ -105,6 +107,10 @@ def clusters(found: Decisions) -> str:
             "</details>"
         )
     return "".join(parts)
+
+
+def _fate(row: Row) -> tuple[str, str]:
+    return ("stayed", "") if row["kept"] else ("went", f"removed later: {row['stage']}")
 
 
 def _alike(row: Row) -> str:
@@ -132,20 +138,28 @@ def contamination(
     facts += f"; {told.get('documents_hit', 0):,} documents held one."
     pairs = [_hit(hit, by_id.get(hit["document"]), texts) for hit in hits[:HITS]]
     more = f"<p>{len(pairs)} of {len(hits)} listed hits are shown.</p>" if len(hits) > HITS else ""
+    if any(not _text(hit, texts) for hit in hits):
+        more += (
+            "<p class='empty'>The report holds no text of some items; give them with "
+            "<code>regrow corpus inspect DIR --decontaminate FILE</code>.</p>"
+        )
     return f"<p>{facts}</p>{''.join(pairs)}{more}"
 
 
+def _text(hit: Mapping[str, Any], texts: Mapping[str, str]) -> str:
+    return str(hit.get("item_text") or texts.get(str(hit["item"]), ""))
+
+
 def _hit(hit: Mapping[str, Any], row: Row | None, texts: Mapping[str, str]) -> str:
-    item = str(hit.get("item_text") or texts.get(str(hit["item"]), ""))
-    asked, passage = mark_shared(item, str(hit.get("text", "")))
+    item = _text(hit, texts)
+    asked, passage = mark_shared(item, _BLANK.sub("\n", str(hit.get("text", ""))))
     left = (
         f'<pre dir="auto">{asked}</pre>'
         if item
-        else "<p class='empty'>The report holds no text of this item; give the items with "
-        "<code>--decontaminate FILE</code>.</p>"
+        else "<p class='empty'>Its text is not at hand.</p>"
     )
     pieces = hit.get("pieces_kept", 0)
-    fate = f"cut, {pieces} pieces kept" if pieces else "document dropped"
+    fate = f"cut, {pieces} piece{'s' if pieces > 1 else ''} kept" if pieces else "document dropped"
     where = hit.get("url") or (row or {}).get("location") or hit["document"]
     return (
         f"<div class='beside hit'><div><h4>Item {escape(str(hit['item']))} "

@@ -36,8 +36,9 @@ def stages(found: Decisions, report: Mapping[str, Any]) -> list[Left]:
         for name, amount in by_source.items():
             left[name].documents += amount.documents
             left[name].characters += amount.characters
-    for name, count in found.pieces.items():
-        left[name].documents -= count
+    for name, amount in found.pieces.items():
+        left[name].documents -= amount.documents
+        left[name].characters -= amount.characters
     rows: list[Left] = []
     for stage in order(found, report):
         for (lost_in, _), by_source in found.lost.items():
@@ -84,9 +85,11 @@ def section(found: Decisions, report: Mapping[str, Any]) -> str:
     """Two funnels, and each source's balance."""
     rows = stages(found, report)
     sides = f"<div>{chart(rows, 'documents')}</div><div>{chart(rows, 'characters')}</div>"
-    cut = sum(found.pieces.values())
+    cut = sum(amount.documents for amount in found.pieces.values())
+    held = sum(amount.characters for amount in found.pieces.values())
     note = (
-        f"<p>{cut:,} kept documents are pieces of contaminated ones that were cut.</p>"
+        f"<p>Besides, {cut:,} clean pieces of contaminated documents were kept "
+        f"({short(held)} characters).</p>"
         if cut
         else ""
     )
@@ -104,7 +107,7 @@ def _sources(found: Decisions, rows: Sequence[Left], report: Mapping[str, Any]) 
             if stage == rows[0][0] and name in by_source
         )
         kept = found.kept.get(name, Amount())
-        cut = found.pieces[name]
+        cut = found.pieces.get(name, Amount()).documents
         share = (kept.documents - cut) / read if read else 0.0
         own = tokens.get(name, {})
         lines.append(

@@ -69,7 +69,8 @@ def _take_vocabulary(counted: dict[str, Any], told: Mapping[str, Any]) -> None:
 
 def _amounts(found: Decisions) -> tuple[int, int, int]:
     """Documents read, kept without pieces, and characters kept."""
-    kept = sum(amount.documents for amount in found.kept.values()) - sum(found.pieces.values())
+    kept = sum(amount.documents for amount in found.kept.values())
+    kept -= sum(amount.documents for amount in found.pieces.values())
     gone = sum(a.documents for by_source in found.lost.values() for a in by_source.values())
     return kept + gone, kept, sum(amount.characters for amount in found.kept.values())
 

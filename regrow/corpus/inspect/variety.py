@@ -32,7 +32,11 @@ def shares(before: Side, after: Side, fields: Sequence[str]) -> str:
         keys = "".join(
             f'<span class="{css}">{escape(name)}</span>' for name, css in list(classes.items())[:8]
         )
-        blocks.append(f'<div><h4>{field}s</h4>{bars}<p class="keys">{keys}</p></div>')
+        bits = " → ".join(f"{side['entropy_bits']:.2f}" for _, side in sides if side)
+        blocks.append(
+            f"<div><h4>{field}s <small>{bits} bits of entropy</small></h4>{bars}"
+            f'<p class="keys">{keys}</p></div>'
+        )
     return f'<div class="diversity">{"".join(blocks)}</div>' if blocks else ""
 
 
