@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ UNREAD = ("read", "extract")  # stages before a document's text is known
 COPIES = ("exact copy", "near copy")
 REMOVED, KEPT, CLUSTERS, MEMBERS = 6, 6, 12, 4  # samples a reason, a source; clusters, copies shown
 HEAD = 400  # characters shown
+_PIECE = re.compile(r"[^-]+-\d+")  # the id of a piece: that of its document and a number
 
 
 @dataclass(slots=True)
@@ -109,23 +111,48 @@ def likeness(row: Row) -> float | None:
         return None
 
 
-def _rows(path: Path, *, head: bool) -> Iterator[tuple[int, Row]]:
-    """(number, row) of every decision, absent columns filled with what they mean empty."""
+_WORDS = ("id", "location", "source", "url", "domain", "format", "language", "detail", "stage",
+          "reason", "head")  # fmt: skip
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """(number, row) of every decision, without heads."""
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
-    columns = [name for name in file.schema_arrow.names if head or name != "head"]
-    words = ("id", "location", "source", "url", "domain", "format", "language", "detail", "stage",
-             "reason", "head")  # fmt: skip
-    number = 0
-    for batch in file.iter_batches(batch_size=4096, columns=columns):
-        for row in batch.to_pylist():
-            for name in words:
-                row[name] = row.get(name) or ""
-            row["characters"] = row.get("characters") or 0
-            row["kept"] = bool(row.get("kept", not row["stage"]))
-            yield number, row
-            number += 1
+    columns = [name for name in file.schema_arrow.names if name != "head"]
+    batches = file.iter_batches(batch_size=4096, columns=columns)
+    for number, row in enumerate(row for batch in batches for row in batch.to_pylist()):
+        yield number, _whole(row)
+
+
+def _chosen(path: Path, numbers: set[int], ids: set[str]) -> Iterator[tuple[int, Row]]:
+    """(number, row) with heads of all copies and of the rows with these numbers or ids."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    places = np.asarray(sorted(numbers), np.int64)
+    named, copied = pa.array(sorted(ids), pa.string()), pa.array(COPIES)
+    first = 0
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=4096):
+        own = places[(places >= first) & (places < first + len(batch))] - first
+        mask = np.isin(np.arange(len(batch)), own)
+        for column, values in (("id", named), ("stage", copied)):
+            mask |= pc.is_in(batch[column], values).to_numpy(zero_copy_only=False)
+        for place, row in zip(np.flatnonzero(mask), batch.filter(pa.array(mask)).to_pylist()):
+            yield first + int(place), _whole(row)
+        first += len(batch)
+
+
+def _whole(row: Row) -> Row:
+    """The row with absent columns filled with what they mean empty."""
+    for name in _WORDS:
+        row[name] = row.get(name) or ""
+    row["characters"] = row.get("characters") or 0
+    row["kept"] = bool(row.get("kept", not row["stage"]))
+    return row
 
 
 def read_decisions(folder: Path, wanted: Iterable[str] = (), seed: int = 0) -> Decisions:
@@ -139,7 +166,7 @@ def read_decisions(folder: Path, wanted: Iterable[str] = (), seed: int = 0) -> D
     taken: dict[tuple[str, str], Sample] = defaultdict(lambda: Sample(REMOVED))
     left: dict[str, Sample] = defaultdict(lambda: Sample(KEPT))
     copies: Counter[str] = Counter()
-    for number, row in _rows(path, head=False):
+    for number, row in _rows(path):
         copy = original(row)
         copies[copy] += bool(copy)
         _count(found, row)
@@ -154,7 +181,7 @@ def read_decisions(folder: Path, wanted: Iterable[str] = (), seed: int = 0) -> D
     ids = {*largest, *wanted}
     members: dict[str, list[Row]] = defaultdict(list)
     shown: dict[int, Row] = {}
-    for number, row in _rows(path, head=True):
+    for number, row in _chosen(path, numbers, ids):
         if number in numbers:
             shown[number] = row
         if row["id"] in ids:
@@ -169,7 +196,7 @@ def read_decisions(folder: Path, wanted: Iterable[str] = (), seed: int = 0) -> D
 
 
 def _count(found: Decisions, row: Row) -> None:
-    piece = "-" in row["id"]
+    piece = bool(_PIECE.fullmatch(row["id"]))
     if piece and row["kept"]:  # the document that it was cut from is counted as removed
         found.pieces.setdefault(row["source"], Amount()).add(row["characters"])
     if row["kept"]:
