@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from regrow import cli_corpus
+from regrow.cli_corpus import print_json
 from regrow.errors import RegrowError
 
 app = typer.Typer(
@@ -18,8 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-corpus = typer.Typer(help="Documents to shards.", no_args_is_help=True)
-app.add_typer(corpus, name="corpus")
+app.add_typer(cli_corpus.app, name="corpus")
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.")]
 Run = Annotated[str | None, typer.Option("--run", help="The run's name; the last used otherwise.")]
@@ -113,7 +114,7 @@ def run(
         print("\nstopped; nothing is lost: the same command goes on from here", file=sys.stderr)
         raise typer.Exit(130) from None
     if json:
-        _print_json(outcome.to_row())
+        print_json(outcome.to_row())
     elif dry_run:
         console.show_plan(outcome)
     else:
@@ -135,7 +136,7 @@ def tree(
 
     rows = overview(found := find_run(runs, name))
     if json:
-        _print_json(rows)
+        print_json(rows)
     else:
         console.show_tree(found.name, rows)
 
@@ -158,7 +159,7 @@ def report(
     if json:
         from regrow.files import read_json
 
-        _print_json(read_json(folder / "abilities.json"))
+        print_json(read_json(folder / "abilities.json"))
     else:
         console.show_report(folder)
 
@@ -174,7 +175,7 @@ def evaluate(node: Node, run: Run = None, runs: Runs = Path("runs"), json: Json 
 
     rows = measure_again(runs, node, run)
     if json:
-        _print_json(rows)
+        print_json(rows)
     else:
         console.show_scores(node, rows)
 
@@ -193,7 +194,7 @@ def trace(node: Node, run: Run = None, runs: Runs = Path("runs"), json: Json = F
     folder = find_node(runs, node, run)
     edges = traced(folder.parent, folder.name)
     if json:
-        _print_json([asdict(edge) for edge in edges])
+        print_json([asdict(edge) for edge in edges])
     else:
         console.show_trace(edges)
 
@@ -274,33 +275,6 @@ def import_(
     from regrow.tree.runs import find_run
 
     print(import_node(folder, find_run(runs, run), name))
-
-
-@corpus.command("build")
-def corpus_build(
-    documents: Annotated[list[Path], typer.Argument(help="Files or folders of documents.")],
-    output: Annotated[Path, typer.Option("--output", help="The folder to write.")],
-    vocabulary: Annotated[int, typer.Option(min=265, help="Entries of the tokenizer.")] = 8192,
-    json: Json = False,
-) -> None:
-    """Clean documents, learn a tokenizer and write token shards.
-
-    Example: regrow corpus build crawl.warc.gz texts/ --output my-corpus
-    """
-    from regrow.tree import console
-    from regrow.tree.measure import build_corpus
-
-    found = build_corpus(documents, output, vocabulary)
-    if json:
-        _print_json(found)
-    else:
-        console.show_corpus(output, found)
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

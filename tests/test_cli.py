@@ -50,7 +50,19 @@ def test_a_run_with_nothing_to_do_imports_no_torch(grown: Garden) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "tree", "report", "eval", "trace", "chat", "serve", "export", "import", "corpus build"],
+    [
+        "run",
+        "tree",
+        "report",
+        "eval",
+        "trace",
+        "chat",
+        "serve",
+        "export",
+        "import",
+        "corpus build",
+        "corpus inspect",
+    ],
 )
 def test_every_command_explains_itself_with_an_example(garden: Garden, command: str) -> None:
     code, out, _ = garden.call(*command.split(), "--help")

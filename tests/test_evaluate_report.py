@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from regrow.errors import RegrowError
-from regrow.evaluate import charts, familytree
+from regrow.evaluate import familytree
 from regrow.evaluate.abilities import line
 from regrow.evaluate.bars import measured_bars
 from regrow.evaluate.comparison import read_run
@@ -20,6 +20,7 @@ from regrow.evaluate.outcomes import Outcome, scores
 from regrow.evaluate.report import write_report
 from regrow.evaluate.table import ability_table, side_by_side
 from regrow.files import write_json, write_jsonl
+from regrow.page import charts
 
 VOID = {"meta", "br", "link", "input", "img", "hr"}
 

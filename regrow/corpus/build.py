@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from regrow import __version__
-from regrow.corpus.diversity import Diversity
 from regrow.corpus.engine import Engine, Here, Processes, Ray
 from regrow.corpus.page import Problems
 from regrow.corpus.parts import Store
@@ -65,46 +64,59 @@ def build(
     items: Sequence[Item] = (),
     reference: Sequence[Path] = (),
     progress: Progress = silent,
+    replace: bool = True,
 ) -> dict[str, Any]:
     """Clean documents and write them as text, tokens and a report; returns the report.
 
     `inputs` maps sources to files, folders, globs or URLs; `items` are kept out of the documents;
     `reference` are files of trusted text for the quality classifier. Raises RegrowError where a
-    path is missing, a source has no files, or nothing survives.
+    path is missing, a source has no files, nothing survives, or without `replace` where the output
+    was made of something else. A finished output of the same is left alone, or mended.
     """
     _check(inputs, settings)
     files = list_files(inputs)
     states = [state_of(file) for file in files]
     begun = _begun_with(files, states, settings, items, reference)
-    if finished_whole(output, begun):
-        return dict(read_json(output / "report.json"))
+    if (output / "checksums.json").is_file():
+        same = read_json(output / "checksums.json")["begun_with"] == begun
+        if same and not damaged(output):
+            return dict(read_json(output / "report.json"))
+        if not same and not replace:
+            raise RegrowError(
+                f"{output} was built of other documents or settings; choose another folder"
+            )
     work = _work_folder(output, begun)
     names = [stage for stage in settings.stages if stage != "quality" or settings.quality.sources]
     passes = _passes(names)
-    timed = Timed(["read", "extract", *map("+".join, passes), "count", "tokenizer", "shards"],
+    phases = ["+".join(own) or "identify" for own in passes]
+    timed = Timed(["read", "extract", *phases, "count", "tokenizer", "shards"],
                   progress)  # fmt: skip
     sizes = [size for size, _ in states]
     pipeline = Pipeline(Job(Store(work), settings), _engine(sum(sizes), settings, work))
+    if not settings.quality.sources:
+        pipeline.notes["quality"] = {"used": False, "why": "no source asks for it"}
     try:
         with timed.phase(pipeline, "read"):
             problems = read_all(pipeline, files, sizes)
         with timed.phase(pipeline, "extract"):
             extract_all(pipeline)
-        for own in passes:
-            with timed.phase(pipeline, "+".join(own)):
-                if own[0] in PAGE_STAGES:
-                    judge_all(pipeline, own)
-                elif own[0] == "exact copy":
-                    drop_exact(pipeline)
-                elif own[0] == "quality":
-                    drop_low_quality(pipeline, reference)
-                elif own[0] == "near copy":
-                    drop_near(pipeline)
-                else:
-                    drop_contaminated(pipeline, items)
+        for phase, own in zip(phases, passes):
+            with timed.phase(pipeline, phase):
+                match phase:
+                    case "exact copy":
+                        drop_exact(pipeline)
+                    case "quality":
+                        drop_low_quality(pipeline, reference)
+                    case "near copy":
+                        drop_near(pipeline)
+                    case "contaminated":
+                        drop_contaminated(pipeline, items)
+                    case _:
+                        judge_all(pipeline, own)
         with timed.phase(pipeline, "count"):
             told = pipeline.map(final.counting(pipeline.job), pipeline.store.parts)
         report = _counts(told, ["extract", *names], list(inputs), problems)
+        report["diversity"] = final.diversity(pipeline)
         characters = report["diversity"]["after"]["characters"]
         if not characters:
             _nothing_left(told)
@@ -122,8 +134,7 @@ def build(
     finally:
         pipeline.engine.close()
     report |= {
-        "tokens": final.token_counts(manifest),
-        "fertility": final.fertility_of(pipeline),
+        "tokens": final.token_counts(manifest) | {"fertility": final.fertility_of(pipeline)},
         "heldout": len(heldout),
         **pipeline.notes,
         "problems": problems.rows[:LISTED],
@@ -189,15 +200,6 @@ def _work_folder(output: Path, begun: str) -> Path:
     return work
 
 
-def finished_whole(output: Path, begun: str) -> bool:
-    """Whether the output was made of just this and every file of it has its checksum."""
-    sums = output / "checksums.json"
-    if not sums.is_file():
-        return False
-    known = read_json(sums)
-    return known["begun_with"] == begun and not damaged(output)
-
-
 def damaged(output: Path) -> list[str]:
     """Files of a finished corpus that are missing or do not have their checksum."""
     known = read_json(output / "checksums.json")["sha256"]
@@ -217,10 +219,13 @@ def _engine(size: int, settings: CorpusSettings, work: Path) -> Engine:
 
 
 def _passes(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Stages in their order, neighbours that look at single pages together."""
-    passes: list[tuple[str, ...]] = []
+    """Stages in their order, neighbours that look at single pages together.
+
+    The first pass identifies the pages as well, so there is one even if it has no stage to run.
+    """
+    passes: list[tuple[str, ...]] = [()] if not names or names[0] not in PAGE_STAGES else []
     for name in names:
-        if name in PAGE_STAGES and passes and passes[-1][0] in PAGE_STAGES:
+        if name in PAGE_STAGES and passes and PAGE_STAGES.keys() >= set(passes[-1]):
             passes[-1] = (*passes[-1], name)
         else:
             passes.append((name,))
@@ -233,15 +238,13 @@ def _counts(
     sources: Sequence[str],
     problems: Problems,
 ) -> dict[str, Any]:
-    """The funnel, diversity and licences."""
+    """The funnel and the licences."""
     counts: Counter[tuple[str, str, bool, str]] = Counter()
-    before, after, licences = Diversity(), Diversity(), Counter[str]()
+    licences: Counter[str] = Counter()
     for one in told:
         for key, n in one["counts"].items():
             source, reason, piece, what = key.split("\t")
             counts[source, reason, piece == "1", what] += n
-        before.merge(Diversity.from_json(one["before"]))
-        after.merge(Diversity.from_json(one["after"]))
         licences.update(one["licences"])
 
     def total(what: str, left_out: set[str], pieces: bool = False) -> int:
@@ -278,11 +281,7 @@ def _counts(
             "characters": sum(n for (_, r, _, k), n in own.items() if k == "characters" and not r),
             "reasons": dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
         }
-    return {
-        "funnel": funnel,
-        "diversity": {"before": before.summary(), "after": after.summary()},
-        "licences": dict(licences.most_common()),
-    }
+    return {"funnel": funnel, "licences": dict(licences.most_common())}
 
 
 def _nothing_left(told: Sequence[Mapping[str, Any]]) -> None:

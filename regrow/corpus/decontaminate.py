@@ -64,9 +64,8 @@ def wanted(items: Sequence[Item], settings: DecontaminateSettings) -> Wanted:
     """The grams of items: of `ngram` words and more by their n-grams, shorter ones whole."""
     by_length: dict[int, dict[int, int]] = {}
     too_short = 0
-    known: dict[str, int] = {}
     for number, item in enumerate(items):
-        words = hash_words(item_texts(item), known)
+        words = hash_words(item_texts(item))
         longest = max(int(length) for length in np.diff(words.offsets))
         too_short += longest < settings.min_words
         for i in range(len(words)):

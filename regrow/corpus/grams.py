@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,6 +16,7 @@ SPACELESS = (
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003134f"
 )
 _SPACELESS = re.compile(f"[{SPACELESS}]")
+_SLICE = 1 << 17  # characters hashed together
 _WORD = re.compile(r"\w+")
 _WORD_OR_CHARACTER = re.compile(rf"[{SPACELESS}]|[^\W{SPACELESS}]+")
 
@@ -63,41 +64,92 @@ class Words:
         return self.hashes[self.offsets[i] : self.offsets[i + 1]]
 
 
-def hash_words(texts: Iterable[str], known: dict[str, int] | None = None) -> Words:
-    """Hash every word of every text; the same word has the same hash in every process.
+@lru_cache(maxsize=1)
+def _kinds() -> np.ndarray:
+    """For every code point: 0 between words, 1 in a word, 2 where it is a word by itself."""
+    lone = re.compile(f"[{SPACELESS}]+")
+    everything = "".join(map(chr, range(0x110000)))
+    kinds = np.fromiter(map(str.isalnum, everything), np.uint8, 0x110000)
+    kinds[ord("_")] = 1
+    for match in lone.finditer(everything):
+        kinds[match.start() : match.end()] = 2
+    return kinds
 
-    `known` may be shared between calls to hash each distinct word once.
+
+_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse
+
+
+@lru_cache(maxsize=1)
+def _powers() -> tuple[np.ndarray, np.ndarray]:
+    """Powers of the base and of its inverse, as many as a slice has characters."""
+    bases = (_BASE, pow(_BASE, -1, 1 << 64))
+    up, down = (np.cumprod(np.full(_SLICE, base, np.uint64)) for base in bases)
+    return up, down
+
+
+def _hashes(text: str) -> np.ndarray:
+    """The hash of each of the `split_words` of a text: uint64 [words].
+
+    A word is a polynomial in its code points, a difference of two running sums. Longer texts are
+    cut where no word is; a word longer than a slice counts as several.
     """
-    known = {} if known is None else known
-    parts: list[np.ndarray] = []
-    offsets = [0]
-    for text in texts:
-        words = split_words(text)
-        for word in {word for word in words if word not in known}:
-            digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            known[word] = int.from_bytes(digest, "little")
-        parts.append(np.fromiter(map(known.__getitem__, words), np.uint64, len(words)))
-        offsets.append(offsets[-1] + len(words))
-    hashes = np.concatenate(parts) if parts else np.empty(0, np.uint64)
-    return Words(hashes, np.asarray(offsets, np.int64))
+    codes = np.frombuffer(text.lower().encode("utf-32-le", "surrogatepass"), "<u4")
+    kinds = _kinds().take(codes)
+    found = []
+    while len(codes) > _SLICE:
+        gaps = np.flatnonzero(kinds[:_SLICE] != 1)
+        cut = int(gaps[-1]) + 1 if len(gaps) else _SLICE
+        found.append(_hashed(codes[:cut], kinds[:cut]))
+        codes, kinds = codes[cut:], kinds[cut:]
+    last = _hashed(codes, kinds)
+    return np.concatenate([*found, last]) if found else last
+
+
+def _hashed(codes: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """The hashes of the words of one slice."""
+    edges = np.flatnonzero(np.diff(kinds == 1, prepend=False, append=False))
+    starts, stops = edges[::2], edges[1::2]
+    if len(lone := np.flatnonzero(kinds == 2)):
+        starts, stops = np.concatenate([starts, lone]), np.concatenate([stops, lone + 1])
+        order = np.argsort(starts)
+        starts, stops = starts[order], stops[order]
+    up, down = _powers()
+    sums = np.cumsum(codes * up[: len(codes)])
+    before = np.where(starts > 0, sums[starts - 1], np.uint64(0))
+    return mix((sums[stops - 1] - before) * down[starts])
+
+
+def hash_words(texts: Iterable[str]) -> Words:
+    """Hash every word of every text; the same word has the same hash in every process."""
+    parts = [_hashes(text) for text in texts]
+    offsets = np.cumsum([0, *map(len, parts)])
+    return Words(np.concatenate(parts) if parts else np.empty(0, np.uint64), offsets)
 
 
 def gram_hashes(hashes: np.ndarray, n: int) -> np.ndarray:
     """Hashes of all n-grams in a run of words: uint64 [max(0, words - n + 1)]."""
     count = max(0, len(hashes) - n + 1)
     total = np.zeros(count, np.uint64)
-    for i in range(n):
-        total = mix(total + hashes[i : i + count] + np.uint64(0x9E3779B97F4A7C15))
-    return total
+    for i in range(n):  # a polynomial, so that the order of the words counts
+        total *= np.uint64(_BASE)
+        total += hashes[i : i + count]
+    return mix(total)
 
 
 def gram_sets(words: Words, n: int) -> list[np.ndarray]:
-    """The sorted distinct n-grams of every text; a text of fewer words is one shorter gram."""
-    flat = gram_hashes(words.hashes, n)
+    """The sorted distinct n-grams of every text, 32 bits of each: uint32 [grams].
+
+    A text of fewer words is one shorter gram. Two texts of a thousand words share a hash by chance
+    once in four thousand pairs.
+    """
+    flat = (gram_hashes(words.hashes, n) >> np.uint64(32)).astype(np.uint32)
     sets = []
-    for start, stop in zip(words.offsets[:-1], words.offsets[1:]):
+    for start, stop in zip(words.offsets[:-1].tolist(), words.offsets[1:].tolist()):
         if stop - start >= n:
-            sets.append(np.unique(flat[start : stop - n + 1]))
+            own = flat[start : stop - n + 1]
         else:
-            sets.append(gram_hashes(words.hashes[start:stop], max(1, int(stop - start))))
+            short = gram_hashes(words.hashes[start:stop], max(1, stop - start))
+            own = (short >> np.uint64(32)).astype(np.uint32)
+        own = np.sort(own)
+        sets.append(own[np.concatenate([[True], own[1:] != own[:-1]])] if len(own) else own)
     return sets

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from regrow.evaluate import charts
-from regrow.evaluate.charts import Series
+from regrow.corpus.inspect.variety import shares
 from regrow.evaluate.comparison import NodeReport, Run
 from regrow.evaluate.outcomes import Score
-from regrow.evaluate.sections import colours, duration
+from regrow.evaluate.sections import colours
+from regrow.page import charts
+from regrow.page.charts import Series
 
 #: Title, ability, metric, key of the axis, its values in order, the rest of the variant.
 PANELS: tuple[tuple[str, str, str, str, tuple[str, ...], Mapping[str, str]], ...] = (
@@ -221,30 +222,13 @@ def _reasons(report: Mapping[str, Any]) -> str:
 
 def _diversity(report: Mapping[str, Any]) -> str:
     found = report.get("diversity", {})
-    blocks = []
-    for field in ("source", "format", "language", "domain"):
-        sides = [(when, found.get(when, {}).get(field)) for when in ("before", "after")]
-        if any(side is None for _, side in sides):
-            continue
-        names = list(dict.fromkeys(n for _, side in sides for n in side["shares"]))
-        classes = {name: f"k-{i % 10}" for i, name in enumerate(names[:10])}
-        bars = "".join(
-            charts.shares_bar(
-                {n: s for n, s in side["shares"].items() if n in classes}, classes,
-                f"{when} · {side['effective']:.1f} effective",
-            )
-            for when, side in sides
-        )  # fmt: skip
-        keys = "".join(
-            f'<span class="{css}">{escape(name)}</span>' for name, css in list(classes.items())[:8]
-        )
-        blocks.append(f'<div><h4>{field}s</h4>{bars}<p class="keys">{keys}</p></div>')
-    if not blocks:
+    fields = ("source", "format", "language", "domain")
+    bars = shares(found.get("before", {}), found.get("after", {}), fields)
+    if not bars:
         return ""
     return (
         "<h3>Diversity</h3><p>Shares of characters before and after cleaning; the effective number "
-        "is two to the entropy: how many equal groups would be as varied.</p>"
-        f'<div class="diversity">{"".join(blocks)}</div>'
+        f"is two to the entropy: how many equal groups would be as varied.</p>{bars}"
     )
 
 
@@ -277,7 +261,7 @@ def reproduce(run: Run) -> str:
         f"<tr><th scope='row'>{escape(node.name)}</th><td>{escape(node.stage)}</td>"
         f"<td class='num'>{charts.short(node.tokens) if node.tokens else ''}</td>"
         f"<td class='funnel'><i style='width:{float(node.edge.get('seconds') or 0) / longest * 100:.1f}%'>"  # noqa: E501
-        f"</i></td><td class='num'>{duration(float(node.edge.get('seconds') or 0))}</td>"
+        f"</i></td><td class='num'>{charts.duration(float(node.edge.get('seconds') or 0))}</td>"
         f"<td><code>{escape(str(node.edge.get('fingerprint', ''))[:12])}</code></td></tr>"
         for node in run.nodes
     )

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from html import escape
 
 from regrow.evaluate.abilities import LINES, Line
-from regrow.evaluate.charts import leaf, number, short, text
 from regrow.evaluate.comparison import Change, NodeReport
+from regrow.page.charts import leaf, number, short, text
 
 LEAVES = tuple(line for line in LINES if line.short)
 _FULL = 54  # height of a leaf for a change of a whole unit

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
-from regrow import __version__
 from regrow.evaluate import curves, sections
 from regrow.evaluate.bars import Measured, measured_bars
 from regrow.evaluate.comparison import Change, Run, read_run
 from regrow.files import write_atomic, write_json
+from regrow.page.shell import fill
 
 PAGE = "index.html"
 
@@ -57,9 +56,5 @@ def page(run: Run, changes: Sequence[Change], bars: Sequence[Measured]) -> str:
         "training": curves.training(run),
         "corpus": curves.corpus(run),
         "again": curves.reproduce(run),
-        "version": escape(__version__),
     }
-    text = (files("regrow.evaluate") / "report.html").read_text(encoding="utf-8")
-    for key, value in parts.items():
-        text = text.replace("{{" + key + "}}", value)
-    return text
+    return fill("regrow.evaluate", "report.html", parts)

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from regrow.evaluate import charts, familytree
+from regrow.evaluate import familytree
 from regrow.evaluate.abilities import ABILITIES, LINES, Line
 from regrow.evaluate.bars import Measured
 from regrow.evaluate.comparison import Change, NodeReport, Run
 from regrow.evaluate.familytree import percent, unit
 from regrow.evaluate.outcomes import Score
+from regrow.page import charts
 
 
 def colours(nodes: Sequence[NodeReport]) -> dict[str, str]:
@@ -36,7 +37,7 @@ def tiles(run: Run, bars: Sequence[Measured]) -> str:
         (charts.short(stages[0]["documents"]) if stages else "–", "raw documents",
          f"{charts.short(stages[-1]['documents'])} kept" if stages else ""),
         (charts.short(tokens) if tokens else "–", "training tokens on disk", ""),
-        (duration(sum(float(node.edge.get("seconds") or 0) for node in run.nodes)),
+        (charts.duration(sum(float(node.edge.get("seconds") or 0) for node in run.nodes)),
          "of growing", "all stages together"),
         (charts.short(items), "answers judged", ""),
         (f"{sum(bool(bar.met) for bar in judged)}/{len(judged)}", "bars met",
@@ -46,13 +47,6 @@ def tiles(run: Run, bars: Sequence[Measured]) -> str:
         f"<div><b>{escape(value)}</b><span>{escape(label)}</span><small>{escape(more)}</small></div>"
         for value, label, more in found
     )
-
-
-def duration(seconds: float) -> str:
-    """24 min, 38 s or 2.1 h."""
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
 
 
 #: The smallest change, in shares, that the headline tells.

@@ -144,10 +144,40 @@ def show_scores(node: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def show_corpus(output: Path, report: Mapping[str, Any]) -> None:
-    """Where the corpus lies, and its funnel."""
+    """The funnel, each source's balance, why documents went, and what to try next."""
     console = _console()
-    funnel = report.get("funnel")
-    rows = funnel.items() if isinstance(funnel, Mapping) else enumerate(funnel or ())
-    for key, value in rows:
-        console.print(f"{key}: {escape(str(value))}")
+    funnel = report["funnel"]
+    console.print(_funnel(funnel["stages"]))
+    tokens = report.get("tokens", {}).get("sources", {})
+    for name, source in funnel["sources"].items():
+        reasons = sorted(source["reasons"].items(), key=lambda pair: (-pair[1], pair[0]))
+        why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:5])
+        held = f", {tokens[name]['tokens']:,} tokens" if name in tokens else ""
+        console.print(f"{name}: {source['kept']:,} of {source['read']:,} documents kept{held}")
+        if why:
+            console.print(f"  [dim]went: {escape(why)}[/dim]")
+    if funnel.get("set_aside"):
+        console.print(f"{funnel['set_aside']:,} files or rows could not be read")
     console.print(f"corpus: {output}")
+    console.print(f"  [cyan]regrow corpus inspect {output} --open[/cyan]")
+
+
+def _funnel(stages: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("after")
+    table.add_column("")
+    for heading in ("documents", "gone", "characters"):
+        table.add_column(heading, justify="right")
+    most = max(stages[0]["documents"], 1)
+    for before, stage in zip([stages[0], *stages], stages):
+        left, gone = stage["documents"], before["documents"] - stage["documents"]
+        bar = "█" * round(30 * left / most)
+        characters = f"{stage['characters']:,}" if "characters" in stage else ""
+        table.add_row(
+            stage["stage"],
+            f"[cyan]{bar}[/cyan]",
+            f"{left:,}",
+            f"-{gone:,}" if gone else "",
+            characters,
+        )
+    return table

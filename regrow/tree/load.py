@@ -15,6 +15,8 @@ from regrow.errors import RegrowError
 from regrow.tree.graph import nearest
 from regrow.tree.recipe import Recipe
 
+Model = typing.TypeVar("Model", bound=BaseModel)
+
 
 def load_recipe(name: str, overrides: Sequence[str] = (), documents: Sequence[str] = ()) -> Recipe:
     """The recipe called `name` (or the YAML file at that path) with `key=value` overrides applied.
@@ -22,12 +24,12 @@ def load_recipe(name: str, overrides: Sequence[str] = (), documents: Sequence[st
     `documents` are paths that replace the recipe's own. Raises RegrowError with one line that
     says which key is wrong and what would be right.
     """
-    raw = _read(find_recipe(name), ())
+    raw = read_yaml(find_recipe(name))
     if documents:
         raw["documents"] = (raw.get("documents") or {}) | {"paths": list(documents)}
     for override in overrides:
-        _override(raw, override)
-    return _validate(_absolute(raw), name)
+        apply_override(raw, override)
+    return validate(Recipe, _absolute(raw), f"recipe {name}")
 
 
 def find_recipe(name: str) -> Path:
@@ -51,7 +53,8 @@ def _folders() -> list[Path]:
     return [Path("recipes"), Path(regrow.__file__).parent.parent / "recipes"]
 
 
-def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+def read_yaml(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The mapping in a YAML file, laid over what it extends."""
     if path.resolve() in extending:
         raise RegrowError(f"{path} extends itself; remove one `extends`")
     try:
@@ -64,29 +67,30 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
         what = getattr(error, "problem", None) or "not valid YAML"
         raise RegrowError(f"recipe {path}{line}: {what}") from error
     if not isinstance(raw, dict):
-        raise RegrowError(f"recipe {path} must be a mapping that starts with `name:`")
+        raise RegrowError(f"recipe {path} must be a mapping of keys to values")
     base = raw.pop("extends", None)
     if base is None:
         return raw
     beside = path.parent / f"{base}.yaml"
     base_path = beside if beside.is_file() else find_recipe(str(base))
-    return _merge(_read(base_path, (*extending, path.resolve())), raw)
+    return merge(read_yaml(base_path, (*extending, path.resolve())), raw)
 
 
-def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `changes` laid over it: mappings merge, anything else replaces, null removes."""
     merged = dict(base)
     for key, value in changes.items():
         if value is None:
             merged.pop(key, None)
         elif isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
+            merged[key] = merge(merged[key], value)
         else:
             merged[key] = value
     return merged
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Set what a `dotted.key=value` says."""
     dotted, equals, text = override.partition("=")
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
@@ -127,19 +131,20 @@ def _absolute(raw: dict[str, Any]) -> dict[str, Any]:
     return raw
 
 
-def _validate(raw: Mapping[str, Any], name: str) -> Recipe:
+def validate(kind: type[Model], raw: Mapping[str, Any], name: str) -> Model:
+    """The typed value of a mapping. Raises RegrowError with one line that names the key."""
     try:
-        return Recipe.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         first, *rest = error.errors(include_url=False)
         more = f" (and {len(rest)} more)" if rest else ""
-        raise RegrowError(f"recipe {name}: {_explain(first)}{more}") from error
+        raise RegrowError(f"{name}: {_explain(kind, first)}{more}") from error
 
 
-def _explain(error: Mapping[str, Any]) -> str:
+def _explain(root: type[BaseModel], error: Mapping[str, Any]) -> str:
     kind, place = error["type"], _readable(error["loc"])
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        siblings = _fields(_type_at(error["loc"][:-1]))
+        siblings = _fields(_type_at(root, error["loc"][:-1]))
         return f"unknown key {place!r}{nearest(str(error['loc'][-1]), siblings)}"
     if place == "documents.paths":
         return "it grows on your documents; name them with --documents PATH"
@@ -163,9 +168,9 @@ def _readable(place: Iterable[str | int]) -> str:
     return ".".join(key for key in keys if key != "[key]")
 
 
-def _type_at(place: Sequence[str | int]) -> Any:
-    """The type that a recipe has at a location."""
-    found: Any = Recipe
+def _type_at(root: type[BaseModel], place: Sequence[str | int]) -> Any:
+    """The type that a settings model has at a location."""
+    found: Any = root
     for key in place:
         found = _step(found, str(key))
     return found

@@ -1,8 +1,8 @@
-"""Single steps by hand, in this process: a report, a node's scores, a corpus."""
+"""Single steps by hand, in this process: a report, a node's scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,22 +33,6 @@ def measure_again(runs: Path, node: str, run: str | None) -> list[dict[str, Any]
         work(folder.parent, folder.name + MEASURE, say)
     rows: list[dict[str, Any]] = read_json(folder / "scores.json")
     return rows
-
-
-def build_corpus(documents: Sequence[Path], output: Path, vocabulary: int) -> dict[str, Any]:
-    """Clean documents into `output` as one source; returns the corpus report."""
-    from regrow.corpus.build import build
-    from regrow.corpus.settings import CorpusSettings, TokenizerSettings
-
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise RegrowError(f"{output} is there already and not empty; choose another folder")
-    settings = CorpusSettings(tokenizer=TokenizerSettings(vocabulary=vocabulary))
-    with shown("corpus") as say:
-
-        def progress(done: float, total: float, **metrics: Any) -> None:
-            say({"done": done, "total": total, "metrics": metrics})
-
-        return build({"documents": list(documents)}, output, settings, progress=progress)
 
 
 @contextmanager

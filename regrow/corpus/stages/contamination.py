@@ -98,7 +98,7 @@ def _listed(
                 "document": page.id, "source": page.source, "url": page.url,
                 "item": items[number].id, "ability": items[number].ability,
                 "text": page.text[start:stop][:200],
-                "question": next(decontaminate.item_texts(items[number]))[:300],
+                "item_text": next(decontaminate.item_texts(items[number]))[:300],
                 "pieces_kept": pieces,
             }
         )  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import json
+import pickle
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -14,10 +16,12 @@ import numpy as np
 from regrow.corpus.diversity import Diversity
 from regrow.corpus.engine import Watch
 from regrow.corpus.fertility import fertility
+from regrow.corpus.grams import hash_words
 from regrow.corpus.page import Page
-from regrow.corpus.parts import once, write_table
+from regrow.corpus.parts import Store, once, write_table
 from regrow.corpus.shards import Encoded, encoded, token_type, write_shards
 from regrow.corpus.stages.job import Job, Pipeline
+from regrow.corpus.stages.pages import vocabulary_of
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
 from regrow.files import write_jsonl
 from regrow.seeds import derive
@@ -40,18 +44,14 @@ def count_part(job: Job, part: str, watch: Watch) -> dict[str, Any]:
     """Write the documents and decisions of a part; tells all counts that the report needs."""
     settings = job.settings
 
-    def make(path: Path, documents: Path) -> dict[str, Any]:
+    def make(path: Path, documents: Path, counted: Path) -> dict[str, Any]:
         pages = job.store.load(part)
         kept = [page for page in pages if not page.reason]
         write_table(documents, {name: [getattr(p, name) for p in kept] for name in DOCUMENT})
         write_table(path, _decisions(pages))
-        before, after = Diversity(), Diversity()
+        counted.write_bytes(pickle.dumps(_diversity(job, part, pages, kept)))
         lowest: dict[str, list[tuple[int, str]]] = {}
-        for page in pages:
-            if page.language and not is_piece(page):
-                before.add(page, page.head if page.reason else page.text)
         for page in kept:
-            after.add(page, page.text)
             lowest.setdefault(page.source, []).append(
                 (derive(settings.seed, "heldout", page.id), page.id)
             )
@@ -63,8 +63,6 @@ def count_part(job: Job, part: str, watch: Watch) -> dict[str, Any]:
             )
         return {
             "counts": stages,
-            "before": before.to_json(),
-            "after": after.to_json(),
             "licences": Counter(page.licence or "unknown" for page in kept),
             "lowest": {
                 source: heapq.nsmallest(settings.heldout_most, ranks)
@@ -73,9 +71,49 @@ def count_part(job: Job, part: str, watch: Watch) -> dict[str, Any]:
         }
 
     told: dict[str, Any] = once(
-        job.store.path("decisions", part), make, job.store.path("documents", part)
+        job.store.path("decisions", part),
+        make,
+        job.store.path("documents", part),
+        _counted(job.store, part),
     )
     return told
+
+
+def _counted(store: Store, part: str) -> Path:
+    return store.path("diversity", part).with_suffix(".pickle")
+
+
+def _diversity(
+    job: Job, part: str, pages: Sequence[Page], kept: Sequence[Page]
+) -> tuple[Diversity, Diversity]:
+    """How varied the pages of a part were when they were identified, and are now."""
+    before, after = Diversity(), Diversity()
+    looked = "near copy" in job.settings.stages
+    for page in pages:
+        if page.language and not is_piece(page):
+            near = page.reason.startswith("near copy") if looked else None
+            before.add(_traits(page), page.characters, quality=page.quality, near_copy=near)
+    for source, words in pickle.loads(vocabulary_of(job.store, part).read_bytes()).items():
+        if source in before.sources:
+            before.sources[source].vocabulary.merge(words)
+    for page in kept:
+        words = hash_words([page.text]).hashes
+        after.add(_traits(page), page.characters, words=words, quality=page.quality)
+    return before, after
+
+
+def _traits(page: Page) -> dict[str, str]:
+    return {name: getattr(page, name) for name in ("source", "domain", "format", "language")}
+
+
+def diversity(pipeline: Pipeline) -> dict[str, Any]:
+    """How varied the corpus was and is, over all parts."""
+    before, after = Diversity(), Diversity()
+    for part in pipeline.store.parts:
+        was, now = pickle.loads(_counted(pipeline.store, part).read_bytes())
+        before.merge(was)
+        after.merge(now)
+    return {"before": before.summary(), "after": after.summary()}
 
 
 def counting(job: Job) -> partial[dict[str, Any]]:
@@ -88,7 +126,7 @@ def _decisions(pages: Sequence[Page]) -> dict[str, Any]:
 
     `location` is the WARC record id, the file, or file:line; `detail` names the document that is
     copied (and how like it is), the item found, or the status; `cluster` is the survivor of the
-    near-duplicates that a page belongs to, `survivor` whether it is that one.
+    near-duplicates that a page belongs to, itself included, `survivor` that of a copy.
     """
     import pyarrow as pa
 
@@ -104,8 +142,20 @@ def _decisions(pages: Sequence[Page]) -> dict[str, Any]:
     columns["kept"] = pa.array([not page.reason for page in pages], pa.bool_())
     columns["stage"] = pa.array([stage for stage, _, _ in reasons], pa.string())
     columns["reason"] = pa.array([reason for _, _, reason in reasons], pa.string())
-    columns["survivor"] = pa.array([page.cluster == page.id != "" for page in pages], pa.bool_())
+    copies = [stage in ("exact copy", "near copy") for stage, _, _ in reasons]
+    columns["survivor"] = pa.array(
+        [page.detail.split(" ")[0] if copy else "" for page, copy in zip(pages, copies)],
+        pa.string(),
+    )
+    columns["scores"] = pa.array([json.dumps(_scores(page)) for page in pages], pa.string())
     return columns
+
+
+def _scores(page: Page) -> dict[str, float]:
+    scores = {} if page.quality is None else {"quality": round(page.quality, 5)}
+    if page.reason.startswith("near copy"):
+        scores["jaccard"] = float(page.detail.split(" ")[1])
+    return scores
 
 
 def choose_heldout(pipeline: Pipeline, told: Sequence[Mapping[str, Any]]) -> set[str]:

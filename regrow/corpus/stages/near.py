@@ -35,8 +35,7 @@ def keys_part(job: Job, part: str, watch: Watch) -> int:
         first = job.store.first(part)
         kept = [(n, page) for n, page in enumerate(job.store.load(part), first) if not page.reason]
         words = hash_words(page.text for _, page in kept)
-        sets = [np.unique((g >> np.uint64(32)).astype(np.uint32))
-                for g in gram_sets(words, settings.ngram)]  # fmt: skip
+        sets = gram_sets(words, settings.ngram)
         bands, rows = bands_for(settings.threshold, settings.hashes)
         keys = band_keys(signatures(sets, bands * rows), bands, rows)
         flat = np.concatenate(sets) if sets else np.empty(0, np.uint32)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 from regrow.corpus.engine import Watch
 from regrow.corpus.extract import drop_site_lines, edge_lines, extract, furniture
+from regrow.corpus.grams import hash_words
 from regrow.corpus.identify import identify, site_of, wrong_language
 from regrow.corpus.page import Page
-from regrow.corpus.parts import once, read_between, read_pages, write_pages, write_table
+from regrow.corpus.parts import Store, once, read_between, read_pages, write_pages, write_table
 from regrow.corpus.pii import mask_pii
 from regrow.corpus.rules import broken_rule, drop_lines
 from regrow.corpus.settings import CorpusSettings
 from regrow.corpus.stages.job import Job, Pipeline
+from regrow.corpus.vocabulary import Vocabulary
 
 HEAD = 400  # characters kept of every page, for people
 BUCKET_ROWS = 4 << 20  # lines of sites that one task counts
@@ -135,15 +137,21 @@ PAGE_STAGES: dict[str, Callable[[Page, CorpusSettings], None]] = {
 def judge_part(job: Job, names: tuple[str, ...], target: str, part: str, watch: Watch) -> int:
     """Run page stages on the kept pages of a part, in one pass; tells how many were left out."""
 
-    def make(path: Path) -> int:
+    first = job.store.texts == "extract"
+
+    def make(path: Path, *vocabulary: Path) -> int:
         pages = job.store.load(part)
-        lines = _furniture_of(job, pages) if job.store.texts == "extract" else {}
+        lines = _furniture_of(job, pages) if first else {}
+        read: dict[str, Vocabulary] = {}
         kept = [page for page in pages if not page.reason]
         for page in watch.over(kept):
             if "html" in page.content_type and page.domain in lines:
                 drop_site_lines(page, lines[page.domain])
             if not page.reason:
                 identify(page)
+                if first:
+                    words = hash_words([page.text]).hashes
+                    read.setdefault(page.source, Vocabulary()).add(words)
             for name in names:
                 if not page.reason:
                     PAGE_STAGES[name](page, job.settings)
@@ -153,10 +161,18 @@ def judge_part(job: Job, names: tuple[str, ...], target: str, part: str, watch: 
             if page.reason:
                 page.text = ""
         write_pages(path, pages)
+        if vocabulary:
+            vocabulary[0].write_bytes(pickle.dumps(read))
         return sum(bool(page.reason) for page in kept)
 
-    left: int = once(job.store.path(target, part), make)
+    beside = [vocabulary_of(job.store, part)] if first else []
+    left: int = once(job.store.path(target, part), make, *beside)
     return left
+
+
+def vocabulary_of(store: Store, part: str) -> Path:
+    """Where the first pass leaves the words of each source's pages, before any was left out."""
+    return store.path("vocabulary", part).with_suffix(".pickle")
 
 
 def _furniture_of(job: Job, pages: list[Page]) -> dict[str, set[str]]:
@@ -175,11 +191,3 @@ def judge_all(pipeline: Pipeline, names: tuple[str, ...]) -> None:
     work = partial(judge_part, pipeline.job, names, target)
     pipeline.map(work, pipeline.store.parts)
     pipeline.store = pipeline.store.rewritten(target)
-
-
-def traits(page: Page) -> dict[str, Any]:
-    """What diversity is counted by."""
-    return {
-        "source": page.source, "domain": page.domain, "format": page.format,
-        "language": page.language,
-    }  # fmt: skip

@@ -72,6 +72,13 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
+def duration(seconds: float) -> str:
+    """24 min, 38 s or 2.1 h."""
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
+
+
 def line_chart(
     series: Sequence[Series],
     colours: Mapping[str, str],

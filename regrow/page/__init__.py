@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: one style sheet, one script, small drawings."""
