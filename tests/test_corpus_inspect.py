@@ -389,5 +389,6 @@ def test_a_real_crawl_is_shown_with_the_numbers_of_its_report(tmp_path: Path) ->
     for stage, by_source in stages(found, report):
         (told,) = (r for r in report["funnel"]["stages"] if r["stage"] == stage)
         assert by_source["documents"].documents == told["documents"]
-        assert by_source["documents"].characters == told.get("characters", 5_119_279)
+        if "characters" in told:
+            assert by_source["documents"].characters == told["characters"]
     assert "1,583 documents read" in seen(out)

@@ -148,7 +148,7 @@ def build(
     _replace(finished, output)
     shutil.rmtree(work, ignore_errors=True)
     progress(len(timed.phases), len(timed.phases), phase="done")
-    return report
+    return dict(read_json(output / "report.json"))
 
 
 def _check(inputs: Mapping[str, Sequence[Path]], settings: CorpusSettings) -> None:
