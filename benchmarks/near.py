@@ -25,6 +25,11 @@ ENGINES = {
     "datasketch": ("minhash", "near_datasketch"),
     "rensa": ("minhash", "near_rensa"),
 }
+WIDTHS = (8, 8, 8, 8, 8, 6, 5, 7, 5, 8, 9, 8)
+HEADS = (
+    *("r>=.8", ".7-.8", ".5-.7", ".3-.5", "precis.", "lost", "<.5", "one", "none"),
+    *("CPU-s", "MB/CPU-s", "peak-MB"),
+)
 RANGES = ((0.8, 1.01), (0.7, 0.8), (0.5, 0.7), (0.3, 0.5))
 
 
@@ -83,8 +88,7 @@ def main() -> None:
     print(f"{len(planted.texts)} texts, {megabytes:.1f} MB, planted copies "
           f"{sum(map(len, planted.originals.values()))}; pairs by exact J: "
           + ", ".join(f"{a}-{min(b, 1)}: {n}" for (a, b), n in zip(RANGES, counts)))  # fmt: skip
-    print(f"{'J >=':5}{'engine':12}{'r>=.8':>8}{'.7-.8':>8}{'.5-.7':>8}{'.3-.5':>8}{'precis.':>8}"
-          f"{'lost':>6}{'<.5':>5}{'one':>7}{'none':>5}{'CPU s':>8}{'MB/s':>7}{'peak MB':>8}")  # fmt: skip
+    print(f"{'J >=':5}{'engine':12}" + "".join(f"{h:>{w}}" for h, w in zip(HEADS, WIDTHS)))
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "texts.parquet"
         table = pa.table({"id": range(len(planted.texts)), "text": planted.texts})
@@ -95,12 +99,11 @@ def main() -> None:
                 answer = launch(peer, task, source, options.environments, threshold=threshold)
                 if answer is None:
                     continue
-                cells = judge(planted, answer["result"], threshold)
-                widths = (8, 8, 8, 8, 8, 6, 5, 7, 5)
-                row = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths))
                 cpu = answer["cpu_s"]
-                print(f"{threshold:<5}{name:12}{row}{cpu:8.1f}{megabytes / cpu:7.2f}"
-                      f"{answer['peak_mb']:8.0f}", flush=True)  # fmt: skip
+                cells = judge(planted, answer["result"], threshold)
+                cells += [f"{cpu:.1f}", f"{megabytes / cpu:.2f}", f"{answer['peak_mb']:.0f}"]
+                row = "".join(f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS))
+                print(f"{threshold:<5}{name:12}{row}", flush=True)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def texts_of(source: Path) -> list[str]:
 
 
 def bands_for(threshold: float, hashes: int) -> tuple[int, int]:
-    """(bands, rows) as MinHash users choose them: the S-curve's middle a little under the threshold."""
+    """(bands, rows) as users choose them: the S-curve's middle a little under the threshold."""
     rows = max(r for r in range(1, hashes) if (r / hashes) ** (1 / r) <= threshold - 0.05)
     return hashes // rows, rows
 
