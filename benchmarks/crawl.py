@@ -136,19 +136,18 @@ def copies(truth: Sequence[Row], built: Built, threshold: float) -> Iterator[Fig
         if row.get("jaccard_5gram", 1.0) >= threshold:
             clusters[row["dup_of"]].append(row)
     named = {row["record_id"]: row for row in truth}
-    alive = {
-        original: [r for r in (named[original], *rows) if r["record_id"] in built.texts]
-        for original, rows in clusters.items()
-    }
-    lost = [built.why(named[original]) for original, left in alive.items() if not left]
-    many = [built.why(row) for left in alive.values() if len(left) > 1 for row in left]
-    yield rate("clusters with a survivor", [bool(left) for left in alive.values()], ">= 1.0", lost)
-    yield rate(
-        "clusters with one survivor",
-        [len(x) == 1 for x in alive.values()],
-        ">= 1.0",
-        [*lost, *many],
-    )
+    members = [[named[original], *rows] for original, rows in clusters.items()]
+
+    def reached(row: Row) -> bool:
+        """Whether a page came as far as the removal of copies."""
+        return row["record_id"] in built.texts or copy(built.stage(row["record_id"]))
+
+    before = [rows for rows in members if not any(map(reached, rows))]
+    left = [[r for r in rows if r["record_id"] in built.texts] for rows in members]
+    left = [kept for kept, rows in zip(left, members) if rows not in before]
+    misses = [built.why(row) for kept in left if len(kept) != 1 for row in kept]
+    name = f"clusters with one survivor ({len(before)} gone before)"
+    yield rate(name, [len(kept) == 1 for kept in left], ">= 1.0", misses)
 
 
 def without_twin(truth: Sequence[Row], built: Built, whole: Built, threshold: float) -> Figure:
@@ -186,6 +185,8 @@ def lost_pages(truth: Sequence[Row], built: Built) -> Iterator[Figure]:
     for kind, n in Counter(row["kind"] for row in good).items():
         share = sum(row["kind"] == kind for row in lost) / n
         yield Figure(f"  {kind}", share, n)
+    gone = [copy(built.stage(row["record_id"])) for row in good]
+    yield rate("  gone as a copy of another page", gone, "")
 
 
 def words(text: str) -> Counter[str]:
@@ -209,7 +210,7 @@ def extraction(sample: Sequence[Row], built: Built) -> Iterator[Figure]:
 
 
 def encodings(truth: Sequence[Row], built: Built) -> Figure:
-    """Head and tail of the text as the truth has them; mojibake may also be removed."""
+    """Head and tail of the text as the truth has them; mojibake is to be mended or removed."""
 
     def right(row: Row) -> bool:
         text = built.texts.get(row["record_id"])
@@ -309,8 +310,8 @@ def figures(truth: Sequence[Row], sample: Sequence[Row], built: Built, whole: Bu
         yield removed(f"  {kind}", of(kind), built)
     yield from lost_pages(truth, built)
     yield removed("other languages removed", of("other_language"), built, ">= 0.95")
-    yield encodings(truth, built)
-    yield from extraction(sample, built)
+    yield encodings(truth, whole)
+    yield from extraction(sample, whole)
     yield from personal(truth, built, masking)
     yield from contamination(truth, built)
 

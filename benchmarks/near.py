@@ -4,14 +4,16 @@
 
 All engines remove near-duplicates from the same texts in turn. Recall is the share of pairs of
 exact likeness in a range of which not both survive; a removed text is lost when no surviving text
-is as like it as the threshold, and lost badly when none reaches .5; a cluster is a planted original
-with its copies as like it as the threshold.
+is as like it as the threshold, and lost badly when none reaches .5; precision is the share of
+removed texts that are not lost. A cluster is a planted original with the copies as like it as the
+threshold, where all of them are as like each other: exactly one should survive.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from itertools import combinations
 from pathlib import Path
 
 import pyarrow as pa
@@ -56,14 +58,14 @@ def judge(planted: Planted, removed: list[int], threshold: float) -> list[str]:
     badly = sum(best[i] < 0.5 for i in lost)
     cells += [f"{1 - len(lost) / max(1, len(gone)):.4f}", str(len(lost)), str(badly)]
     alive = []
+
+    def twins(i: int, j: int) -> bool:
+        return planted.pairs.get((min(i, j), max(i, j)), 0.0) >= threshold
+
     for original, copies in planted.originals.items():
-        like = [
-            c
-            for c in copies
-            if planted.pairs.get((min(original, c), max(original, c)), 0) >= threshold
-        ]
-        if like:
-            members = [original, *like]
+        like = [c for c in copies if twins(original, c)]
+        members = [original, *like]
+        if like and all(twins(a, b) for a, b in combinations(like, 2)):
             # a cluster that is itself a copy of another text may go as a whole
             if all(m in gone and best[m] >= threshold for m in members):
                 continue

@@ -50,7 +50,7 @@ def edit(text: str, vocabulary: Sequence[str], rng: random.Random) -> str:
     words = re.split(r"(\s+)", text)  # words at even places
     kind = rng.choices(("scattered", "passage", "cut", "surface"), (70, 14, 12, 4))[0]
     if kind == "scattered":
-        share = rng.uniform(0.005, 0.15)
+        share = 0.005 * 30 ** rng.random()  # up to 15 %, low shares as likely as high ones
         for i in range(0, len(words), 2):
             if rng.random() < share:
                 other = rng.choice(vocabulary)
