@@ -111,11 +111,21 @@ def removed(name: str, rows: Sequence[Row], built: Built, bar: str = "") -> Figu
 
 
 def copies(truth: Sequence[Row], built: Built, threshold: float) -> Iterator[Figure]:
-    """Planted pairs of which not both survive, and clusters of which exactly one page does."""
+    """Planted pairs of which not both survive, and clusters of which exactly one page does.
+
+    Pages that went for another reason before are no proof of either and not counted here.
+    """
     near = [row for row in truth if row["kind"] == "near_dup"]
     exact = [row for row in truth if row["kind"] in ("exact_dup", "template_dup")]
 
+    named = {row["record_id"]: row for row in truth}
+
+    def reached(row: Row) -> bool:
+        """Whether a page came as far as the removal of copies."""
+        return row["record_id"] in built.texts or copy(built.stage(row["record_id"]))
+
     def recall(name: str, rows: Sequence[Row], bar: str) -> Figure:
+        rows = [row for row in rows if reached(row) and reached(named[row["dup_of"]])]
         both = [row["record_id"] in built.texts and row["dup_of"] in built.texts for row in rows]
         misses = [built.why(row) for row, bad in zip(rows, both) if bad]
         return rate(name, [not bad for bad in both], bar, misses)
@@ -135,13 +145,7 @@ def copies(truth: Sequence[Row], built: Built, threshold: float) -> Iterator[Fig
     for row in [*exact, *near]:
         if row.get("jaccard_5gram", 1.0) >= threshold:
             clusters[row["dup_of"]].append(row)
-    named = {row["record_id"]: row for row in truth}
     members = [[named[original], *rows] for original, rows in clusters.items()]
-
-    def reached(row: Row) -> bool:
-        """Whether a page came as far as the removal of copies."""
-        return row["record_id"] in built.texts or copy(built.stage(row["record_id"]))
-
     before = [rows for rows in members if not any(map(reached, rows))]
     left = [[r for r in rows if r["record_id"] in built.texts] for rows in members]
     left = [kept for kept, rows in zip(left, members) if rows not in before]
