@@ -78,7 +78,7 @@ def main() -> None:
             "the rules as plain Python": ("regrow", "plain_rules"),
             "Polars": ("polars", "rules"),
             "Daft": ("daft", "rules"),
-            "regrow (its own rules)": ("regrow", "rules"),
+            "regrow, repetition too": ("regrow", "rules"),
             "datatrove (its own reading)": ("datatrove", "rules"),
         }
         answers = in_turn(engines, source, options)

@@ -1,4 +1,4 @@
-"""Gopher's rules on words and lines (Rae et al. 2021, Table A1), written once for every engine.
+"""Gopher's rules on words and lines (Rae et al. 2021, A.1.1), written once for every engine.
 
 Each statistic is a count of regular-expression matches; `broken` takes Python integers and column
 expressions of Polars and Daft alike, so that all engines decide the same thing.
@@ -12,15 +12,15 @@ from typing import Any
 COUNTS = {
     "words": r"\S+",
     "characters": r"\S",
-    "lettered": r"\S*[A-Za-z]\S*",
+    "lettered": r"[^\W\d_]\S*",
     "hashes": r"#",
     "ellipses": r"\.\.\.|…",
     "lines": r"(?m)^.*\S.*$",
-    "bullets": r"(?m)^[ \t]*[-•*‣]",
+    "bullets": r"(?m)^[ \t]*[-•*‣◦▪●]",
     "trailing": r"(?m)(?:\.\.\.|…)[ \t]*$",
 }
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
-PRESENT = {word: rf"(?:^|\s){word}(?:\s|$)" for word in STOP_WORDS}
+PRESENT = {word: rf"(?i)(?:^|\s){word}(?:\s|$)" for word in STOP_WORDS}
 
 
 def broken(count: Mapping[str, Any], stop_words: Any) -> Any:

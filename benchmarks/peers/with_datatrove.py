@@ -55,7 +55,7 @@ def end_to_end(source: Path, tokenizer: str) -> Callable[[], dict[str, Any]]:
             steps = [
                 [
                     WarcReader(str(source.parent), glob_pattern=source.name),
-                    Trafilatura(favour_precision=True),
+                    Trafilatura(favour_precision=True, timeout=60),
                     GopherRepetitionFilter(),
                     GopherQualityFilter(),
                     C4QualityFilter(filter_no_terminal_punct=False),

@@ -39,12 +39,26 @@ def plain_rules(source: Path) -> Callable[[], list[bool]]:
     return lambda: [broken(text) for text in texts]
 
 
+#: regrow's names of the rules that gopher.py holds; its Gopher set has those on repetition too.
+QUALITY = (
+    *("too short", "too long", "word count", "mean word length", "hashes", "ellipses"),
+    *("bullet lines", "ellipsis lines", "words with letters", "stop words"),
+)
+
+
 def rules(source: Path) -> Callable[[], list[bool]]:
+    """The whole Gopher set where there is one; the answer tells of the peers' rules only."""
     from regrow.corpus.rules import broken_rule
     from regrow.corpus.settings import RuleSettings
 
-    settings, texts = RuleSettings(), common.texts_of(source)
-    return lambda: [bool(broken_rule(text, "prose", settings)) for text in texts]
+    sets = {"sets": ["gopher"]} if "sets" in RuleSettings.model_fields else {}
+    settings, texts = RuleSettings.model_validate(sets), common.texts_of(source)
+
+    def work() -> list[bool]:
+        found = (broken_rule(text, "prose", settings) for text in texts)
+        return [reason.removeprefix("gopher: ") in QUALITY for reason in found]
+
+    return work
 
 
 def encode(source: Path, tokenizer: str) -> Callable[[], list[list[int]]]:
