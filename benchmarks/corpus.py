@@ -1,39 +1,106 @@
-"""How fast the corpus pipeline is: seconds and MB/s by stage on real documents or a world.
+"""Speed of the corpus engine in CPU-seconds, beside its peers, stage by stage and end to end.
 
-python benchmarks/corpus.py PATH [PATH ...] [--jobs 2] [--vocabulary 2048]
+    python benchmarks/corpus.py DOCUMENTS.jsonl.gz [--warc CRAWL.warc.gz] [--rounds 2]
+
+Every engine does the same work on the same texts, in turn; CPU-seconds count all threads and child
+processes, imports left out, and the best round counts, so that a busy machine changes little. For
+near-duplicates see near.py. A peer without an environment is skipped (see peers/launch.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import gzip
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
-from regrow.corpus.build import build
-from regrow.corpus.settings import CorpusSettings
+import pyarrow as pa
+import pyarrow.parquet as pq
+from peers.launch import ENVIRONMENTS, launch
+from planted import chunks
+
+from regrow.corpus.tokenizer import sample_texts, train_tokenizer
+from regrow.files import read_jsonl
+
+Answer = dict[str, Any]
+
+
+def in_turn(engines: dict[str, tuple[str, str]], source: Path, options: argparse.Namespace,
+            **task_options: Any) -> dict[str, Answer]:  # fmt: skip
+    """The best answer of each engine over the rounds."""
+    best: dict[str, Answer] = {}
+    for _ in range(options.rounds):
+        for name, (peer, task) in engines.items():
+            answer = launch(peer, task, source, options.environments, **task_options)
+            if answer and (name not in best or answer["cpu_s"] < best[name]["cpu_s"]):
+                best[name] = answer
+    return best
+
+
+def show(title: str, answers: dict[str, Answer], megabytes: float, notes: dict[str, str]) -> None:
+    print(f"\n{title}, {megabytes:.1f} MB")
+    for name, answer in answers.items():
+        cpu = answer["cpu_s"]
+        print(f"  {name:28}{cpu:8.2f} CPU-s{megabytes / cpu:9.2f} MB/CPU-s"
+              f"{answer['peak_mb']:8.0f} MB peak  {notes.get(name, '')}")  # fmt: skip
+
+
+def same(answers: dict[str, Answer], model: str) -> dict[str, str]:
+    """How many of an engine's results are those of the model engine."""
+    if model not in answers:
+        return {}
+    wanted = answers[model]["result"]
+    notes = {}
+    for name, answer in answers.items():
+        equal = sum(a == b for a, b in zip(wanted, answer["result"], strict=True))
+        notes[name] = f"{equal} of {len(wanted)} results as {model}"
+    return notes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path)
-    parser.add_argument("--jobs", type=int, default=0)
-    parser.add_argument("--vocabulary", type=int, default=2048)
-    chosen = parser.parse_args()
-    settings = CorpusSettings.model_validate(
-        {"jobs": chosen.jobs, "tokenizer": {"vocabulary": chosen.vocabulary}}
-    )
-    start, before = time.perf_counter(), os.times()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--warc", type=Path)
+    parser.add_argument("--megabytes", type=float, default=20)
+    parser.add_argument("--vocabulary", type=int, default=16384)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--environments", type=Path, default=ENVIRONMENTS)
+    options = parser.parse_args()
+    texts = chunks((row["text"] for row in read_jsonl(options.path)), 5_000)
+    texts = list(sample_texts(texts, int(options.megabytes * 1e6)))
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
     with tempfile.TemporaryDirectory() as folder:
-        report = build({"documents": chosen.paths}, Path(folder) / "corpus", settings)
-    wall, after = time.perf_counter() - start, os.times()
-    cpu = sum(after[:4]) - sum(before[:4])
-    characters = report["diversity"]["before"]["characters"]
-    print(f"{characters / 1e6:.1f} MB of text, {report['diversity']['before']['documents']} pages")
-    for stage, seconds in report["seconds"].items():
-        print(f"{stage:14s} {seconds:7.2f} s  {characters / 1e6 / max(seconds, 1e-3):8.1f} MB/s")
-    print(f"{'all':14s} {wall:7.2f} s  {characters / 1e6 / wall:8.1f} MB/s  {cpu:.1f} CPU-s")
+        source = Path(folder) / "texts.parquet"
+        pq.write_table(pa.table({"id": range(len(texts)), "text": texts}), source)
+
+        engines = {
+            "the rules as plain Python": ("regrow", "plain_rules"),
+            "Polars": ("polars", "rules"),
+            "Daft": ("daft", "rules"),
+            "regrow, repetition too": ("regrow", "rules"),
+            "datatrove (its own reading)": ("datatrove", "rules"),
+        }
+        answers = in_turn(engines, source, options)
+        notes = same(answers, "the rules as plain Python")
+        show("Gopher's rules on words and lines", answers, megabytes, notes)
+
+        vocabulary = Path(folder) / "tokenizer.json"
+        train_tokenizer(sample_texts(texts, 4_000_000), options.vocabulary, vocabulary)
+        engines = {"regrow": ("regrow", "encode"), "tiktoken": ("tiktoken", "encode")}
+        answers = in_turn(engines, source, options, tokenizer=str(vocabulary))
+        show(f"BPE, {options.vocabulary} entries", answers, megabytes, same(answers, "regrow"))
+
+        if options.warc:
+            engines = {"regrow": ("regrow", "end_to_end"), "datatrove": ("datatrove", "end_to_end")}
+            answers = in_turn(engines, options.warc, options, tokenizer=str(vocabulary))
+            notes = {name: f"{row['result']['tokens']} tokens" for name, row in answers.items()}
+            with gzip.open(options.warc) as file:
+                size = sum(map(len, iter(lambda: file.read(1 << 20), b""))) / 1e6
+            show("WARC to shards, unpacked size", answers, size, notes)
+            stages = answers["regrow"]["result"]["seconds"] if "regrow" in answers else {}
+            for stage, seconds in stages.items():
+                print(f"    regrow {stage:22}{seconds:8.2f} s of wall clock")
 
 
 if __name__ == "__main__":
