@@ -188,16 +188,20 @@ def test_a_key_that_very_many_share_costs_no_square() -> None:
     assert {(i, i + 1) for i in range(999)} | {(0, i) for i in range(1, 1000)} <= pairs
 
 
-def test_a_cluster_keeps_its_best_text() -> None:
+def test_the_best_of_texts_that_are_all_alike_stays() -> None:
     quality = np.array([0.2, 0.9, 0.9, 0.1, 0.5])
-    survivor = clusters(np.array([0, 1]), np.array([1, 2]), quality, largest=100)
+    survivor = clusters(np.array([0, 0, 1]), np.array([1, 2, 2]), quality)
     assert survivor.tolist() == [1, 1, 1, 3, 4]
 
 
-def test_a_cluster_that_is_too_large_loses_only_what_is_paired_with_a_survivor() -> None:
+def test_copies_that_are_unlike_each_other_share_the_text_they_were_made_of() -> None:
+    survivor = clusters(np.array([0, 1, 1]), np.array([1, 2, 3]), np.array([0.9, 0.1, 0.9, 0.9]))
+    assert survivor.tolist() == [1, 1, 1, 1]
+
+
+def test_a_chain_loses_only_what_is_paired_with_a_survivor() -> None:
     a = np.arange(6)
-    survivor = clusters(a, a + 1, np.array([1.0, 0, 0, 0, 0, 0, 0]), largest=3)
-    assert survivor.tolist() == [0, 0, 2, 2, 4, 4, 6]
+    assert clusters(a, a + 1, np.zeros(7)).tolist() == [1, 1, 1, 3, 3, 5, 5]
 
 
 def words_of(i: int, n: int = 100) -> list[str]:
@@ -216,7 +220,7 @@ def test_near_copies_are_found_and_one_survives() -> None:
 def test_a_long_chain_of_likenesses_does_not_swallow_its_end() -> None:
     base = words_of(0, 200)
     texts = [" ".join(base[i : i + 120]) for i in range(0, 80, 10)]
-    found = near_copies(hash_words(texts), DeduplicateSettings(threshold=0.8, largest=3))
+    found = near_copies(hash_words(texts), DeduplicateSettings(threshold=0.8))
     sets = gram_sets(hash_words(texts), 5)
     survivors = [i for i, (original, _) in enumerate(found) if original < 0]
     assert len(survivors) > 2

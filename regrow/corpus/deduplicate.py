@@ -1,8 +1,7 @@
 """Exact copies and near-duplicates: MinHash bands propose, exact Jaccard decides.
 
-A document goes only if its own n-gram set is alike enough to that of another, and one of each
-cluster stays. Large clusters are taken apart, so that no chain of small likenesses can wipe out a
-source. Broder 1997 for MinHash, Leskovec et al. ch. 3 for bands.
+A document goes only if its own n-gram set is alike enough to that of a survivor. Broder 1997 for
+MinHash, Leskovec et al. ch. 3 for bands.
 """
 
 from __future__ import annotations
@@ -107,32 +106,24 @@ def pairs_of_band(
     return a[allowed], b[allowed]
 
 
-def clusters(a: np.ndarray, b: np.ndarray, quality: np.ndarray, largest: int) -> np.ndarray:
+def clusters(a: np.ndarray, b: np.ndarray, quality: np.ndarray) -> np.ndarray:
     """For each text the one that stands for it, itself if it survives: int64 [texts].
 
-    `a` and `b` are the ends of the verified pairs. Texts that are joined share one survivor: the
-    best, the first among equals. In a cluster of more than `largest` a text goes only if it is
-    paired with a survivor itself.
+    `a` and `b` are the ends of the verified pairs. A text goes only if it is paired with a survivor
+    itself, so that no chain of small likenesses can wipe out a source. Those with most pairs are
+    chosen first, then the best, then the first: copies that are unlike each other share the text
+    they were made of.
     """
     from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
 
     n = len(quality)
-    best = np.lexsort((np.arange(n), -quality))
-    graph = coo_matrix((np.ones(len(a), bool), (a, b)), shape=(n, n))
-    _, label = connected_components(graph, directed=False)
-    survivor = np.arange(n)
-    heads = np.full(n, -1)
-    heads[label[best[::-1]]] = best[::-1]  # the last to write is the best
-    small = np.bincount(label, minlength=n)[label] <= largest
-    survivor[small] = heads[label[small]]
-    both = (graph + graph.T).tocsr()
-    settled = np.zeros(n, bool)
-    for i in best[~small[best]]:  # the best first, and each takes the neighbours that are left
-        if not settled[i]:
-            around = both.indices[both.indptr[i] : both.indptr[i + 1]]
-            free = around[~settled[around]]
-            survivor[free], settled[free], settled[i] = i, True, True
+    ends = np.concatenate([a, b]), np.concatenate([b, a])
+    around = coo_matrix((np.ones(2 * len(a), bool), ends), shape=(n, n)).tocsr()
+    survivor = np.full(n, -1)
+    for i in np.lexsort((np.arange(n), -quality, -np.diff(around.indptr))).tolist():
+        if survivor[i] < 0:
+            near = around.indices[around.indptr[i] : around.indptr[i + 1]]
+            survivor[near[survivor[near] < 0]] = i
             survivor[i] = i
     return survivor
 
@@ -147,7 +138,7 @@ def near_copies(words: Words, settings: DeduplicateSettings) -> list[tuple[int, 
     unique = np.unique(np.concatenate([np.stack(pair, 1) for pair in pairs]), axis=0)
     alike = [jaccard(sets[a], sets[b]) >= settings.threshold for a, b in unique.tolist()]
     a, b = unique[alike].T
-    survivor = clusters(a, b, np.zeros(len(sets)), settings.largest)
+    survivor = clusters(a, b, np.zeros(len(sets)))
     return [
         (-1, 0.0) if i == j else (j, jaccard(sets[i], sets[j]))
         for i, j in enumerate(survivor.tolist())

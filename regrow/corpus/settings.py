@@ -40,7 +40,6 @@ class DeduplicateSettings(Strict):
     ngram: int = Field(default=5, ge=1)
     threshold: float = Field(default=0.5, gt=0, le=1)  # Jaccard on sets of word n-grams
     hashes: int = Field(default=160, ge=8, le=1024)
-    largest: int = Field(default=100, ge=1)  # a larger cluster is not one thing: see `clusters`
 
 
 class DecontaminateSettings(Strict):

@@ -150,9 +150,7 @@ def drop_near(pipeline: Pipeline) -> None:
     a, b = column(edges, "a").astype(np.int64), column(edges, "b").astype(np.int64)
     concerned = np.unique(np.concatenate([a, b]))
     ids, quality = _known(keys, concerned)
-    survivor = clusters(
-        np.searchsorted(concerned, a), np.searchsorted(concerned, b), quality, settings.largest
-    )
+    survivor = clusters(np.searchsorted(concerned, a), np.searchsorted(concerned, b), quality)
     grams = _Grams(store)
     dropped = survivor != np.arange(len(concerned))
     likeness = [

@@ -66,8 +66,8 @@ def drop_low_quality(pipeline: Pipeline, reference: Sequence[Path]) -> None:
     ranks = pipeline.map(partial(sample_part, pipeline.job), store.parts)
     chosen = {number for _, number in heapq.nsmallest(SAMPLE, (r for own in ranks for r in own))}
     if len(chosen) < 2 or len(texts) < LEAST_REFERENCE:
-        told = {"used": False, "why": "too few documents", "reference": len(texts)}
-        pipeline.notes["quality"] = told
+        why = {"used": False, "why": "too few documents", "reference": len(texts)}
+        pipeline.notes["quality"] = why
         return
     pages = [
         page
