@@ -114,15 +114,15 @@ def clusters(a: np.ndarray, b: np.ndarray, quality: np.ndarray) -> np.ndarray:
     chosen first, then the best, then the first: copies that are unlike each other share the text
     they were made of.
     """
-    from scipy.sparse import coo_matrix
-
     n = len(quality)
-    ends = np.concatenate([a, b]), np.concatenate([b, a])
-    around = coo_matrix((np.ones(2 * len(a), bool), ends), shape=(n, n)).tocsr()
+    ends, others = np.concatenate([a, b]), np.concatenate([b, a])
+    others = others[np.argsort(ends, kind="stable")]
+    degree = np.bincount(ends.astype(np.int64), minlength=n)
+    first = np.cumsum(degree) - degree
     survivor = np.full(n, -1)
-    for i in np.lexsort((np.arange(n), -quality, -np.diff(around.indptr))).tolist():
+    for i in np.lexsort((np.arange(n), -quality, -degree)).tolist():
         if survivor[i] < 0:
-            near = around.indices[around.indptr[i] : around.indptr[i + 1]]
+            near = others[first[i] : first[i] + degree[i]]
             survivor[near[survivor[near] < 0]] = i
             survivor[i] = i
     return survivor

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 
@@ -17,6 +18,7 @@ SPACELESS = (
 )
 _SPACELESS = re.compile(f"[{SPACELESS}]")
 _SLICE = 1 << 17  # characters hashed together
+_SORTED = 1 << 15  # words of the texts whose grams are sorted together
 _WORD = re.compile(r"\w+")
 _WORD_OR_CHARACTER = re.compile(rf"[{SPACELESS}]|[^\W{SPACELESS}]+")
 
@@ -87,26 +89,11 @@ def _powers() -> tuple[np.ndarray, np.ndarray]:
     return up, down
 
 
-def _hashes(text: str) -> np.ndarray:
-    """The hash of each of the `split_words` of a text: uint64 [words].
+def _hashed(codes: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the words of a slice start, and their hashes: int64 and uint64 [words].
 
-    A word is a polynomial in its code points, a difference of two running sums. Longer texts are
-    cut where no word is; a word longer than a slice counts as several.
+    A word is a polynomial in its code points, a difference of two running sums.
     """
-    codes = np.frombuffer(text.lower().encode("utf-32-le", "surrogatepass"), "<u4")
-    kinds = _kinds().take(codes)
-    found = []
-    while len(codes) > _SLICE:
-        gaps = np.flatnonzero(kinds[:_SLICE] != 1)
-        cut = int(gaps[-1]) + 1 if len(gaps) else _SLICE
-        found.append(_hashed(codes[:cut], kinds[:cut]))
-        codes, kinds = codes[cut:], kinds[cut:]
-    last = _hashed(codes, kinds)
-    return np.concatenate([*found, last]) if found else last
-
-
-def _hashed(codes: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """The hashes of the words of one slice."""
     edges = np.flatnonzero(np.diff(kinds == 1, prepend=False, append=False))
     starts, stops = edges[::2], edges[1::2]
     if len(lone := np.flatnonzero(kinds == 2)):
@@ -116,14 +103,48 @@ def _hashed(codes: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     up, down = _powers()
     sums = np.cumsum(codes * up[: len(codes)])
     before = np.where(starts > 0, sums[starts - 1], np.uint64(0))
-    return mix((sums[stops - 1] - before) * down[starts])
+    return starts, mix((sums[stops - 1] - before) * down[starts])
+
+
+def _hash_together(texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+    """The word hashes of texts, in pieces, and how many words each text has.
+
+    Hashing texts one by one would cost more in calls than in work. What is longer than a slice is
+    cut where no word is; a word longer than a slice counts as several.
+    """
+    lower = [text.lower() for text in texts]
+    ends = np.cumsum([len(text) + 1 for text in lower])
+    codes = np.frombuffer("\n".join(lower).encode("utf-32-le", "surrogatepass"), "<u4")
+    kinds = _kinds().take(codes)
+    places, found, begin = [], [], 0
+    while begin < len(codes):
+        stop = min(len(codes), begin + _SLICE)
+        if stop < len(codes):
+            gaps = np.flatnonzero(kinds[begin:stop] != 1)
+            stop = begin + int(gaps[-1]) + 1 if len(gaps) else stop
+        starts, hashes = _hashed(codes[begin:stop], kinds[begin:stop])
+        places.append(starts + begin)
+        found.append(hashes)
+        begin = stop
+    where = np.concatenate(places) if places else np.empty(0, np.int64)
+    return found, np.diff(np.searchsorted(where, ends), prepend=0)
 
 
 def hash_words(texts: Iterable[str]) -> Words:
     """Hash every word of every text; the same word has the same hash in every process."""
-    parts = [_hashes(text) for text in texts]
-    offsets = np.cumsum([0, *map(len, parts)])
-    return Words(np.concatenate(parts) if parts else np.empty(0, np.uint64), offsets)
+    parts, counts = [np.empty(0, np.uint64)], [np.zeros(1, np.int64)]
+    held: list[str] = []
+    size = 0
+    for text in chain(texts, [None]):
+        if held and (text is None or size + len(text) > 8 * _SLICE):
+            found, numbers = _hash_together(held)
+            parts += found
+            counts.append(numbers)
+            held, size = [], 0
+        if text is not None:
+            held.append(text)
+            size += len(text)
+    return Words(np.concatenate(parts), np.cumsum(np.concatenate(counts)))
 
 
 def gram_hashes(hashes: np.ndarray, n: int) -> np.ndarray:
@@ -142,14 +163,24 @@ def gram_sets(words: Words, n: int) -> list[np.ndarray]:
     A text of fewer words is one shorter gram. Two texts of a thousand words share a hash by chance
     once in four thousand pairs.
     """
-    flat = (gram_hashes(words.hashes, n) >> np.uint64(32)).astype(np.uint32)
-    sets = []
-    for start, stop in zip(words.offsets[:-1].tolist(), words.offsets[1:].tolist()):
-        if stop - start >= n:
-            own = flat[start : stop - n + 1]
-        else:
-            short = gram_hashes(words.hashes[start:stop], max(1, stop - start))
-            own = (short >> np.uint64(32)).astype(np.uint32)
-        own = np.sort(own)
-        sets.append(own[np.concatenate([[True], own[1:] != own[:-1]])] if len(own) else own)
+    flat = gram_hashes(words.hashes, n) >> np.uint64(32)
+    lengths = np.diff(words.offsets)
+    sets: list[np.ndarray] = []
+    low = 0
+    while low < len(words):  # together as many texts as the processor's cache sorts quickly
+        enough = words.offsets[low] + _SORTED
+        high = max(low + 1, int(np.searchsorted(words.offsets, enough, side="right")) - 1)
+        own = lengths[low:high]
+        counts = np.maximum(0, own - n + 1)
+        text = np.repeat(np.arange(high - low), counts)
+        place = np.arange(len(text)) - np.repeat(np.cumsum(counts) - counts, counts)
+        grams = flat[words.offsets[low:high][text] + place]
+        for i in np.flatnonzero((own > 0) & (own < n)).tolist():
+            whole = gram_hashes(words.of(low + i), int(own[i])) >> np.uint64(32)
+            text, grams = np.append(text, i), np.append(grams, whole)
+        keys = np.sort((text.astype(np.uint64) << np.uint64(32)) | grams)
+        keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]
+        ends = np.searchsorted(keys, np.arange(1, high - low).astype(np.uint64) << np.uint64(32))
+        sets += np.split(keys.astype(np.uint32), ends)
+        low = high
     return sets
