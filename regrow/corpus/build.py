@@ -29,6 +29,7 @@ from regrow.corpus.stages.near import drop_near
 from regrow.corpus.stages.pages import PAGE_STAGES, extract_all, judge_all
 from regrow.corpus.stages.quality import drop_low_quality
 from regrow.corpus.stages.reading import read_all
+from regrow.corpus.stages.repeats import drop_repeats
 from regrow.errors import RegrowError
 from regrow.files import read_json, sha256_file, sha256_json, write_json, write_jsonl
 from regrow.progress import Progress, silent
@@ -109,6 +110,8 @@ def build(
                         drop_low_quality(pipeline, reference)
                     case "near copy":
                         drop_near(pipeline)
+                    case "repeated lines" | "repeated passages":
+                        drop_repeats(pipeline, phase)
                     case "contaminated":
                         drop_contaminated(pipeline, items)
                     case _:
@@ -131,6 +134,9 @@ def build(
             )
             tokenizer.save(finished)
             final.write_documents(pipeline, finished, heldout)
+    except OSError as error:
+        where, why = error.filename or output, error.strerror or error
+        raise RegrowError(f"cannot write {where}: {why}; free space and run again") from error
     finally:
         pipeline.engine.close()
     report |= {

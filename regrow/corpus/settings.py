@@ -42,6 +42,15 @@ class DeduplicateSettings(Strict):
     hashes: int = Field(default=160, ge=8, le=1024)
 
 
+class RepeatSettings(Strict):
+    """Lines and passages that many documents hold, cut out of all but the first."""
+
+    line: int = Field(default=60, ge=1)  # characters of a line that is looked at
+    documents: int = Field(default=3, ge=2)  # a line in so many is repeated
+    passage: int = Field(default=50, ge=5)  # words of a repeated passage, at least
+    rest: float = Field(default=0.2, ge=0, le=1)  # a document left with less of itself goes
+
+
 class DecontaminateSettings(Strict):
     """GPT-3's n-gram rule (App. C)."""
 
@@ -64,9 +73,11 @@ class TokenizerSettings(Strict):
 
 
 Stage = Literal[
-    "language", "rules", "personal data", "exact copy", "quality", "near copy", "contaminated"
-]
-#: What is done by default; "personal data" masks addresses and numbers where it is added.
+    "language", "rules", "personal data", "exact copy", "quality", "near copy", "repeated lines",
+    "repeated passages", "contaminated",
+]  # fmt: skip
+#: What is done by default. "personal data" masks addresses and numbers; "repeated lines" and
+#: "repeated passages" cut out what other documents hold already.
 STAGES: tuple[Stage, ...] = (
     "language", "rules", "exact copy", "quality", "near copy", "contaminated",
 )  # fmt: skip
@@ -81,6 +92,7 @@ class CorpusSettings(Strict):
     rules: RuleSettings = RuleSettings()
     quality: QualitySettings = QualitySettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
+    repeats: RepeatSettings = RepeatSettings()
     decontaminate: DecontaminateSettings = DecontaminateSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
     heldout_share: float = Field(default=0.01, ge=0, lt=1)
