@@ -60,3 +60,8 @@ def test_a_wrong_language_is_named_and_the_wanted_ones_stay() -> None:
     assert wrong_language(page, ("en",)) == "language: zh"
     assert wrong_language(page, ("en", "zh")) == ""
     assert wrong_language(page, ()) == ""
+
+
+def test_simple_lists_of_english_words_are_not_pidgin() -> None:
+    sheet = "\n".join(f"{a} dog -> {a} cat" for a in ("big", "old", "red", "wet", "hot", "new"))
+    assert language_of(sheet) in ("en", "und")

@@ -15,6 +15,8 @@ SAMPLE = 400  # characters from the start, the middle and the end that tell the 
 SURE = 0.6
 #: Shorter texts are decided by their script or not at all.
 LEAST_LETTERS = 12
+#: Nigerian Pidgin, which lists and sheets of simple English words are taken for.
+_PIDGIN = "pcm"
 #: Paths, tags, numbers and identifiers say nothing of a language and look like a rare one.
 _NOT_WORDS = re.compile(r"\S*[\d_/\\@=<>{}()|]\S*")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -77,7 +79,9 @@ def _sample(text: str) -> str:
 def _model() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    model = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    model.set_languages([name for name in model.nb_classes if name != _PIDGIN])
+    return model
 
 
 def format_of(text: str) -> str:

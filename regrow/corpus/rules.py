@@ -36,6 +36,7 @@ _NEVER = (
     "has have been were its their they"
 )
 _NEVER_AFTER = frozenset(_NEVER.split())
+_ALNUM = re.compile(r"[^\W_]")
 _ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd]")
 _PROSE = frozenset({"prose"})
 _TEXT = frozenset({"prose", "list", "dialogue", "table"})
@@ -78,7 +79,9 @@ def _word_length(shape: Shape) -> bool:
 
 
 def _mostly_signs(shape: Shape) -> bool:
-    return not shape.spaceless and shape.lettered < 0.3 * len(shape.words)
+    """Numbers are no signs: worked sums and tables of measurements are good text."""
+    signs = sum(count for word, count in shape.counts.items() if not _ALNUM.search(word))
+    return not shape.spaceless and signs > 0.5 * len(shape.words)
 
 
 def _few_frequent(shape: Shape) -> bool:
