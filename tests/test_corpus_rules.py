@@ -174,7 +174,7 @@ def test_a_hit_in_chinese_is_cut_where_it_stands() -> None:
 def test_worked_sums_are_no_signs() -> None:
     steps = "\n\n".join(
         f"Rosa has {n} plums in a bag and {n + 3} on the table. {n} + {n + 3} = {2 * n + 3}. "
-        f"The sum is {2 * n + 3}." for n in range(4, 16)
+        f"The sum is {2 * n + 3}." for n in range(4, 9)
     )  # fmt: skip
     sums = " ".join(f"{a} + {b} = {a + b};" for a in range(4, 12) for b in range(3, 9))
     for text in (steps, sums):
