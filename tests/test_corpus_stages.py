@@ -341,3 +341,9 @@ def test_entropy_and_effective_number() -> None:
     assert found["source"]["effective"] == 2.0
     assert found["source"]["shares"] == {"a": 0.5, "b": 0.5}
     assert found["domain"]["entropy_bits"] == 0.0
+
+
+def test_lists_that_are_never_closed_keep_their_text() -> None:
+    page = "<body>" + "".join(f"<ul><li><a href=x>item {i}</a> is told of" for i in range(2000))
+    text = html_to_text(page)
+    assert "item 0 is told of" in text and "item 1999 is told of" in text

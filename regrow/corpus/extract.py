@@ -30,6 +30,11 @@ CONTENT = ("main", "[role=main]", "article", "#content", "#main", ".content", ".
 #: Share of the page's text that a content element must hold to be trusted.
 CONTENT_SHARE = 0.25
 
+#: How often a page may be looked at in lists within lists.
+WORK = 10
+_LINK = re.compile(r"<a\b[^>]*>(.*?)</a>", re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
+
 _BULLET = re.compile(r"^[ \t]*[•◦▪‣] ?", re.MULTILINE)
 _ORDERED = re.compile(r"^ {2,4}(?=\d+\. )", re.MULTILINE)
 _CELLS = re.compile(r"(?<=\S)\t\t(?=\S)")
@@ -118,12 +123,17 @@ def _content(body: Any) -> Any:
 
 
 def _drop_link_lists(root: Any) -> None:
+    room = WORK * (len(root.html) + 1000)
     for block in root.query_selector_all("ul, ol, header"):
-        links = block.query_selector_all("a")
+        html = block.html  # a collection of elements is looked up anew for each of them
+        links = _LINK.findall(html)
         letters = len("".join(block.text.split()))
-        linked = sum(len("".join(link.text.split())) for link in links)
+        linked = len("".join(_TAG.sub(" ", " ".join(links)).split()))
         if len(links) >= 3 and linked >= 0.8 * letters:
             block.decompose()
+        room -= len(html)
+        if room < 0:  # lists that are never closed lie in one another
+            return
 
 
 def edge_lines(text: str) -> set[str]:
