@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from regrow.corpus.deduplicate import digest_of
 from regrow.corpus.engine import Watch
 from regrow.corpus.parts import column, once, write_table
-from regrow.corpus.stages.job import Job, Pipeline
+from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
 
 BUCKET_DOCUMENTS = 8 << 20  # documents compared by one task
 
@@ -38,13 +37,7 @@ def digest_part(job: Job, part: str, watch: Watch) -> int:
     return told
 
 
-@dataclass(frozen=True)
-class _Bucket:
-    number: int
-    count: int
-
-
-def copies_bucket(job: Job, bucket: _Bucket, watch: Watch) -> int:
+def copies_bucket(job: Job, bucket: Bucket, watch: Watch) -> int:
     """Verdicts on the texts of one bucket of digests; tells how many copies there are."""
 
     def make(path: Path) -> int:
@@ -77,7 +70,6 @@ def copies_bucket(job: Job, bucket: _Bucket, watch: Watch) -> int:
 def drop_exact(pipeline: Pipeline) -> None:
     """Remove copies that differ in white space at most."""
     documents = sum(pipeline.map(partial(digest_part, pipeline.job), pipeline.store.parts))
-    count = 1 + documents // BUCKET_DOCUMENTS
-    buckets = [_Bucket(number, count) for number in range(count)]
-    pipeline.map(partial(copies_bucket, pipeline.job), buckets)
+    shares = buckets(documents, BUCKET_DOCUMENTS)
+    pipeline.map(partial(copies_bucket, pipeline.job), shares)
     pipeline.store = pipeline.store.judged("exact-copy")

@@ -19,6 +19,20 @@ class Job:
     settings: CorpusSettings
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """The share of some hashes that one task compares: those with this rest after division."""
+
+    number: int
+    count: int
+
+
+def buckets(rows: int, most: int) -> list[Bucket]:
+    """As many buckets as leave each with about `most` of the rows."""
+    count = 1 + rows // most
+    return [Bucket(number, count) for number in range(count)]
+
+
 @dataclass
 class Pipeline:
     """The job so far, who runs its tasks, and what the report needs of the stages."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from zlib import crc32
@@ -19,7 +18,7 @@ from regrow.corpus.parts import Store, once, read_between, read_pages, write_pag
 from regrow.corpus.pii import mask_pii
 from regrow.corpus.rules import broken_rule, drop_lines
 from regrow.corpus.settings import CorpusSettings
-from regrow.corpus.stages.job import Job, Pipeline
+from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
 from regrow.corpus.vocabulary import Vocabulary
 
 HEAD = 400  # characters kept of every page, for people
@@ -71,13 +70,7 @@ def _write_lines(path: Path, rows: list[tuple[tuple[str, str], int]]) -> None:
     )
 
 
-@dataclass(frozen=True)
-class _Bucket:
-    number: int
-    count: int
-
-
-def furniture_bucket(job: Job, bucket: _Bucket, watch: Watch) -> dict[str, list[str]]:
+def furniture_bucket(job: Job, bucket: Bucket, watch: Watch) -> dict[str, list[str]]:
     """The furniture lines of the hosts of one bucket; hosts with none are left out."""
     import pyarrow.parquet as pq
 
@@ -103,10 +96,9 @@ def extract_all(pipeline: Pipeline) -> None:
     """Extract every part and find the furniture that hosts repeat."""
     rows = sum(pipeline.map(partial(extract_part, pipeline.job), pipeline.store.parts))
     pipeline.store = pipeline.store.rewritten("extract")
-    count = 1 + rows // BUCKET_ROWS
-    buckets = [_Bucket(number, count) for number in range(count)]
+    shares = buckets(rows, BUCKET_ROWS)
     pipeline.notes["site_lines"] = {}
-    for found in pipeline.map(partial(furniture_bucket, pipeline.job), buckets):
+    for found in pipeline.map(partial(furniture_bucket, pipeline.job), shares):
         pipeline.notes["site_lines"] |= found
 
 

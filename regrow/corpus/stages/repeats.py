@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from regrow.corpus.engine import Watch
 from regrow.corpus.grams import gram_hashes, hash_words, word_spans
 from regrow.corpus.parts import once, write_pages, write_table
 from regrow.corpus.settings import RepeatSettings
-from regrow.corpus.stages.job import Job, Pipeline
+from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
 
 BUCKET_UNITS = 8 << 20  # lines or runs that one task compares
 _LINE = re.compile(r"[^\n]+")
@@ -67,13 +66,7 @@ def units_part(job: Job, stage: str, part: str, watch: Watch) -> int:
     return told
 
 
-@dataclass(frozen=True)
-class _Bucket:
-    number: int
-    count: int
-
-
-def _units_of(job: Job, stage: str, bucket: _Bucket) -> Iterator[np.ndarray]:
+def _units_of(job: Job, stage: str, bucket: Bucket) -> Iterator[np.ndarray]:
     import pyarrow.parquet as pq
 
     for path in job.store.files(f"{stage}-units"):
@@ -84,7 +77,7 @@ def _units_of(job: Job, stage: str, bucket: _Bucket) -> Iterator[np.ndarray]:
         )
 
 
-def repeats_bucket(job: Job, stage: str, bucket: _Bucket, watch: Watch) -> int:
+def repeats_bucket(job: Job, stage: str, bucket: Bucket, watch: Watch) -> int:
     """Which units of a bucket stand in an earlier place; tells how many."""
     least = job.settings.repeats.documents if stage == "repeated lines" else 1
 
@@ -159,9 +152,8 @@ def drop_repeats(pipeline: Pipeline, stage: str) -> None:
     """Cut repeated lines or passages out of the documents."""
     job = pipeline.job
     units = sum(pipeline.map(partial(units_part, job, stage), job.store.parts))
-    count = 1 + units // BUCKET_UNITS
-    buckets = [_Bucket(number, count) for number in range(count)]
-    found = sum(pipeline.map(partial(repeats_bucket, job, stage), buckets))
+    shares = buckets(units, BUCKET_UNITS)
+    found = sum(pipeline.map(partial(repeats_bucket, job, stage), shares))
     gone = sum(pipeline.map(partial(cut_part, job, stage), job.store.parts))
     pipeline.store = job.store.rewritten(stage)
     pipeline.notes[stage.replace(" ", "_")] = {"units": units, "cut": found, "characters": gone}
