@@ -5,7 +5,10 @@ import importlib.util
 import io
 import json
 import os
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -416,3 +419,34 @@ def test_what_was_read_is_kept_left_out_or_set_aside(rows: list[Any], junk: list
     assert web["read"] + funnel["set_aside"] == len(lines) + 1
     assert web["kept"] + sum(web["reasons"].values()) == web["read"] == len(decisions)
     assert sum(row["kept"] for row in decisions) == web["kept"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes in /proc")
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "in.jsonl", [story(i) for i in range(3000)])
+    code = (
+        "import regrow.corpus.build as b, pathlib, sys\n"
+        "b.SMALL = 0\n"
+        "b.final.tokenise = lambda *_: (print('here', flush=True), __import__('time').sleep(99))\n"
+        "if __name__ == '__main__':\n"
+        "    folder = pathlib.Path(sys.argv[1])\n"
+        "    settings = b.CorpusSettings.model_validate({'jobs': 2})\n"
+        "    b.build({'web': [folder / 'in.jsonl']}, folder / 'out', settings)\n"
+    )
+    script = tmp_path / "run.py"
+    script.write_text(code)
+    parent = subprocess.Popen([sys.executable, script, tmp_path], stdout=subprocess.PIPE)
+    assert parent.stdout is not None and parent.stdout.readline() == b"here\n"
+    listed = subprocess.run(
+        ["ps", "--ppid", f"{parent.pid}", "-o", "pid="], capture_output=True, text=True, check=True
+    )
+    workers = [int(pid) for pid in listed.stdout.split()]
+    parent.kill()
+    parent.wait()
+    assert len(workers) >= 2
+    for _ in range(600):
+        if not any(Path(f"/proc/{pid}/cmdline").is_file() for pid in workers):
+            break
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}/cmdline").is_file() for pid in workers)
