@@ -152,7 +152,7 @@ def test_a_part_that_is_damaged_in_between_is_made_anew(
 ) -> None:
     build(inputs, tmp_path / "whole", PARTS)
     with monkeypatch.context() as patch:
-        patch.setattr("regrow.corpus.build.final.tokenise", lambda *_: 1 / 0)
+        patch.setattr("regrow.corpus.build.tokens.tokenise", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build(inputs, tmp_path / "out", PARTS)
     parts = sorted((tmp_path / ".out.work").rglob("*.parquet"))
@@ -428,7 +428,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = (
         "import regrow.corpus.build as b, pathlib, sys\n"
         "b.SMALL = 0\n"
-        "b.final.tokenise = lambda *_: (print('here', flush=True), __import__('time').sleep(99))\n"
+        "b.tokens.tokenise = lambda *_: (print('here', flush=True), __import__('time').sleep(99))\n"
         "if __name__ == '__main__':\n"
         "    folder = pathlib.Path(sys.argv[1])\n"
         "    settings = b.CorpusSettings.model_validate({'jobs': 2})\n"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from regrow.corpus.parts import Store
 from regrow.corpus.readers.files import InputFile, list_files, state_of
 from regrow.corpus.settings import CorpusSettings
 from regrow.corpus.shards import check_source_name
-from regrow.corpus.stages import final
+from regrow.corpus.stages import counting, tokens
 from regrow.corpus.stages.contamination import drop_contaminated
 from regrow.corpus.stages.exact import drop_exact
 from regrow.corpus.stages.job import Job, Pipeline
@@ -116,36 +115,12 @@ def build(
                         drop_contaminated(pipeline, items)
                     case _:
                         judge_all(pipeline, own)
-        with timed.phase(pipeline, "count"):
-            told = pipeline.map(final.counting(pipeline.job), pipeline.store.parts)
-        report = _counts(told, ["extract", *names], list(inputs), problems)
-        report["diversity"] = final.diversity(pipeline)
-        characters = report["diversity"]["after"]["characters"]
-        if not characters:
-            _nothing_left(told)
-        heldout = final.choose_heldout(pipeline, told)
-        with timed.phase(pipeline, "tokenizer"):
-            tokenizer = final.make_tokenizer(pipeline, heldout, characters)
-        finished = work / "finished"
-        shutil.rmtree(finished, ignore_errors=True)
-        with timed.phase(pipeline, "shards"):
-            manifest = final.tokenise(
-                pipeline, list(inputs), heldout, tokenizer, finished / "tokens"
-            )
-            tokenizer.save(finished)
-            final.write_documents(pipeline, finished, heldout)
+        report, finished = _finish(pipeline, timed, ["extract", *names], list(inputs), problems)
     except OSError as error:
         where, why = error.filename or output, error.strerror or error
         raise RegrowError(f"cannot write {where}: {why}; free space and run again") from error
     finally:
         pipeline.engine.close()
-    report |= {
-        "tokens": final.token_counts(manifest) | {"fertility": final.fertility_of(pipeline)},
-        "heldout": len(heldout),
-        **pipeline.notes,
-        "problems": problems.rows[:LISTED],
-        "seconds": timed.seconds,
-    }
     write_jsonl(finished / "rejects" / "rejects.jsonl", problems.rows)
     write_json(finished / "report.json", report)
     made = sorted(path for path in finished.rglob("*") if path.is_file())
@@ -155,6 +130,41 @@ def build(
     shutil.rmtree(work, ignore_errors=True)
     progress(len(timed.phases), len(timed.phases), phase="done")
     return dict(read_json(output / "report.json"))
+
+
+def _finish(
+    pipeline: Pipeline,
+    timed: Timed,
+    stages: Sequence[str],
+    sources: Sequence[str],
+    problems: Problems,
+) -> tuple[dict[str, Any], Path]:
+    """Count what is left, and write it with its tokens; returns the report and the folder."""
+    with timed.phase(pipeline, "count"):
+        told = counting.count_all(pipeline)
+    report: dict[str, Any] = {
+        "funnel": counting.funnel(told, stages, sources, problems),
+        "diversity": counting.diversity(pipeline),
+        "licences": counting.licences(told),
+    }
+    heldout = counting.choose_heldout(pipeline, told)
+    with timed.phase(pipeline, "tokenizer"):
+        characters = report["diversity"]["after"]["characters"]
+        tokenizer = tokens.make_tokenizer(pipeline, heldout, characters)
+    finished = pipeline.store.folder / "finished"
+    shutil.rmtree(finished, ignore_errors=True)
+    with timed.phase(pipeline, "shards"):
+        manifest = tokens.tokenise(pipeline, sources, heldout, tokenizer, finished / "tokens")
+        tokenizer.save(finished)
+        tokens.write_documents(pipeline, finished, heldout)
+    report |= {
+        "tokens": tokens.token_counts(manifest) | {"fertility": tokens.fertility_of(pipeline)},
+        "heldout": len(heldout),
+        **pipeline.notes,
+        "problems": problems.rows[:LISTED],
+        "seconds": timed.seconds,
+    }
+    return report, finished
 
 
 def _check(inputs: Mapping[str, Sequence[Path]], settings: CorpusSettings) -> None:
@@ -236,70 +246,6 @@ def _passes(names: Sequence[str]) -> list[tuple[str, ...]]:
         else:
             passes.append((name,))
     return passes
-
-
-def _counts(
-    told: Sequence[Mapping[str, Any]],
-    stages: Sequence[str],
-    sources: Sequence[str],
-    problems: Problems,
-) -> dict[str, Any]:
-    """The funnel and the licences."""
-    counts: Counter[tuple[str, str, bool, str]] = Counter()
-    licences: Counter[str] = Counter()
-    for one in told:
-        for key, n in one["counts"].items():
-            source, reason, piece, what = key.split("\t")
-            counts[source, reason, piece == "1", what] += n
-        licences.update(one["licences"])
-
-    def total(what: str, left_out: set[str], pieces: bool = False) -> int:
-        return sum(
-            n
-            for (_, reason, piece, kind), n in counts.items()
-            if kind == what and piece <= pieces and reason.split(":")[0] not in left_out
-        )
-
-    rows = [{"stage": "read", "documents": total("documents", set())}]
-    for i, stage in enumerate(stages):
-        gone = set(stages[: i + 1])
-        rows.append(
-            {
-                "stage": stage,
-                "documents": total("documents", gone),
-                "characters": total("characters", gone, pieces="contaminated" in gone),
-            }
-        )
-    funnel: dict[str, Any] = {
-        "files": problems.files, "set_aside": len(problems.rows), "stages": rows,
-    }  # fmt: skip
-    funnel["sources"] = {}
-    for source in sources:
-        own = {key: n for key, n in counts.items() if key[0] == source}
-        reasons: Counter[str] = Counter()
-        for (_, reason, _, what), n in own.items():
-            if reason and what == "documents":
-                reasons[reason] += n
-        funnel["sources"][source] = {
-            "left_out": dict(problems.left_out.get(source, {})),
-            "read": sum(n for (_, _, piece, k), n in own.items() if k == "documents" and not piece),
-            "kept": sum(n for (_, r, _, k), n in own.items() if k == "documents" and not r),
-            "characters": sum(n for (_, r, _, k), n in own.items() if k == "characters" and not r),
-            "reasons": dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
-        }
-    return {"funnel": funnel, "licences": dict(licences.most_common())}
-
-
-def _nothing_left(told: Sequence[Mapping[str, Any]]) -> None:
-    reasons: Counter[str] = Counter()
-    for one in told:
-        for key, n in one["counts"].items():
-            _, reason, _, what = key.split("\t")
-            reasons[reason] += n if what == "documents" else 0
-    most = "; ".join(f"{reason} ({n})" for reason, n in reasons.most_common(3))
-    raise RegrowError(
-        f"no document survived: {most or 'no file could be read'}; loosen the corpus settings"
-    )
 
 
 def _replace(folder: Path, output: Path) -> None:
