@@ -35,6 +35,7 @@ from regrow.progress import Progress, silent
 from regrow.records import Item
 
 SMALL = 4 << 20  # bytes of input that do not pay for starting workers
+FORMAT = 1  # of what stages leave for each other: work of another format is begun anew
 LISTED = 100  # problems written out in the report
 
 
@@ -196,7 +197,7 @@ def _begun_with(
     """The hash of all that the output depends on."""
     return sha256_json(
         {
-            "regrow": __version__,
+            "regrow": [__version__, FORMAT],
             "settings": settings.model_dump(mode="json", exclude={"jobs", "engine"}),
             "files": [[f.source, f.path, *state] for f, state in zip(files, states)],
             "items": sha256_json([item.to_row() for item in items]),
