@@ -78,7 +78,8 @@ def main() -> None:
             "the rules as plain Python": ("regrow", "plain_rules"),
             "Polars": ("polars", "rules"),
             "Daft": ("daft", "rules"),
-            "regrow, repetition too": ("regrow", "rules"),
+            "regrow": ("regrow", "rules"),
+            "regrow, repetition too": ("regrow", "all_rules"),
             "datatrove (its own reading)": ("datatrove", "rules"),
         }
         answers = in_turn(engines, source, options)

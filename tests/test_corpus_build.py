@@ -312,7 +312,7 @@ def test_bad_input_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def shout(pages: list[Page], watch: Watch) -> list[str]:
-    for page in watch.over(pages):
+    for page in watch.over(pages, "extract"):
         while page.text == "trap":
             pass
         page.text += "!"

@@ -39,24 +39,25 @@ def plain_rules(source: Path) -> Callable[[], list[bool]]:
     return lambda: [broken(text) for text in texts]
 
 
-#: regrow's names of the rules that gopher.py holds; its Gopher set has those on repetition too.
-QUALITY = (
-    *("too short", "too long", "word count", "mean word length", "hashes", "ellipses"),
-    *("bullet lines", "ellipsis lines", "words with letters", "stop words"),
-)
-
-
 def rules(source: Path) -> Callable[[], list[bool]]:
-    """The whole Gopher set where there is one; the answer tells of the peers' rules only."""
-    from regrow.corpus.rules import broken_rule
-    from regrow.corpus.settings import RuleSettings
+    """Gopher's rules on words and lines."""
+    from regrow.corpus.rules_published import gopher_quality
+    from regrow.corpus.shape import Shape
 
-    sets = {"sets": ["gopher"]} if "sets" in RuleSettings.model_fields else {}
-    settings, texts = RuleSettings.model_validate(sets), common.texts_of(source)
+    texts = common.texts_of(source)
+    return lambda: [bool(gopher_quality(Shape(text))) for text in texts]
+
+
+def all_rules(source: Path) -> Callable[[], list[bool]]:
+    """With those on repetition; the answer tells of the others only."""
+    from regrow.corpus.rules_published import gopher, gopher_quality
+    from regrow.corpus.shape import Shape
+
+    texts = common.texts_of(source)
 
     def work() -> list[bool]:
-        found = (broken_rule(text, "prose", settings) for text in texts)
-        return [reason.removeprefix("gopher: ") in QUALITY for reason in found]
+        shapes = map(Shape, texts)
+        return [bool(gopher(shape)) and bool(gopher_quality(shape)) for shape in shapes]
 
     return work
 
@@ -91,5 +92,11 @@ def end_to_end(source: Path, tokenizer: str) -> Callable[[], dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    tasks = {"near": near, "rules": rules, "plain_rules": plain_rules, "encode": encode}
+    tasks = {
+        "near": near,
+        "rules": rules,
+        "all_rules": all_rules,
+        "plain_rules": plain_rules,
+        "encode": encode,
+    }
     common.answer(tasks | {"end_to_end": end_to_end})

@@ -39,10 +39,10 @@ class Watch:
     limit_s: float = 0.0
     skip: frozenset[int] = frozenset()
 
-    def over(self, pages: Iterable[Page]) -> Iterator[Page]:
+    def over(self, pages: Iterable[Page], stage: str) -> Iterator[Page]:
         """The pages, each under the limit until the next is asked for; skipped ones are left out.
 
-        A page that was skipped has got the reason `extract: too slow`.
+        A page that was skipped has got the reason `STAGE: too slow`.
         """
         if self.path is None:
             yield from pages
@@ -50,7 +50,7 @@ class Watch:
         with open(self.path, "wb", buffering=0) as file:
             for number, page in enumerate(pages):
                 if number in self.skip:
-                    page.body, page.reason = None, "extract: too slow"
+                    page.body, page.reason = None, f"{stage}: too slow"
                     continue
                 os.pwrite(file.fileno(), number.to_bytes(8, "little"), 0)
                 signal.setitimer(signal.ITIMER_PROF, self.limit_s)

@@ -47,10 +47,11 @@ FINEWEB_NEW_LINES = 0.3  # for each word
 
 def gopher(shape: Shape) -> str:
     """The first rule of Gopher that a text breaks, or ''."""
-    return _gopher_quality(shape) or _gopher_repetition(shape)
+    return gopher_quality(shape) or _gopher_repetition(shape)
 
 
-def _gopher_quality(shape: Shape) -> str:
+def gopher_quality(shape: Shape) -> str:
+    """The first of Gopher's rules on words and lines that a text breaks, or ''."""
     words, text, lines = shape.count, shape.text, shape.lines
     if not GOPHER_WORDS[0] <= words <= GOPHER_WORDS[1]:
         return "word count"

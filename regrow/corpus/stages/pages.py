@@ -36,7 +36,7 @@ def extract_part(job: Job, part: str, watch: Watch) -> int:
 
     def make(path: Path, edges: Path) -> int:
         pages = read_pages(store.path("raw", part))
-        for page in watch.over(pages):
+        for page in watch.over(pages, "extract"):
             try:
                 extract(page)
             except Exception as error:  # whatever a parser raises costs this page only
@@ -136,7 +136,7 @@ def judge_part(job: Job, names: tuple[str, ...], target: str, part: str, watch: 
         lines = _furniture_of(job, pages) if first else {}
         read: dict[str, Vocabulary] = {}
         kept = [page for page in pages if not page.reason]
-        for page in watch.over(kept):
+        for page in watch.over(kept, names[-1] if names else "extract"):
             if "html" in page.content_type and page.domain in lines:
                 drop_site_lines(page, lines[page.domain])
             if not page.reason:
