@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,16 @@ def test_worked_sums_are_no_signs() -> None:
     for text in (steps, sums):
         assert broken_rule(text, "prose", RuleSettings()) == ""
     assert broken_rule("<> {} ;; " * 30, "prose", RuleSettings()) == "mostly signs"
+
+
+def test_chinese_among_many_identifiers_needs_no_english_words() -> None:
+    lines = [
+        f"alloc{c} 之后 map{c} lock{c} struct{c} offset{c} none{c} entry{c} page{c} 保护 table{c}。"
+        for c in "abcdefghijklmnopqrst"
+    ]
+    text = "\n\n".join(lines)
+    latin = " ".join(re.findall(r"[a-z]+", text))
+    for chosen, name in (("default", "no frequent words"), ("gopher", "gopher: stop words")):
+        settings = RuleSettings(sets=(chosen,))
+        assert broken_rule(text, "prose", settings) == ""
+        assert broken_rule(latin, "prose", settings) == name

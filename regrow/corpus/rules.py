@@ -86,7 +86,7 @@ def _mostly_signs(shape: Shape) -> bool:
 
 def _few_frequent(shape: Shape) -> bool:
     words = shape.lettered
-    if words < 60 or not shape.latin:
+    if words < 60 or not shape.latin or shape.mixed:
         return False
     found = [count for word in _STOP if (count := shape.counts[word])]
     return len(found) < 2 or sum(found) < 0.03 * words

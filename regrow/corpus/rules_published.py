@@ -68,7 +68,7 @@ def gopher_quality(shape: Shape) -> str:
         return "ellipsis lines"
     if not shape.spaceless and shape.lettered < GOPHER_LETTERED * len(shape.words):
         return "words with letters"
-    if shape.latin and len(GOPHER_STOP_WORDS.intersection(shape.words)) < 2:
+    if shape.latin and not shape.mixed and len(GOPHER_STOP_WORDS.intersection(shape.words)) < 2:
         return "stop words"
     return ""
 

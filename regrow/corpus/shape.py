@@ -38,7 +38,9 @@ class Shape:
         if not text.isascii() and _CHARACTER.search(words):
             words, characters = _CHARACTER.subn(r" \g<0> ", words)
         self.words = words.split()
-        #: Most words are characters of a script without spaces.
+        #: A good part of the words are characters of a script without spaces.
+        self.mixed = characters > 0.1 * len(self.words)
+        #: Most words are such characters.
         self.spaceless = characters > 0.5 * len(self.words)
         self.count = len(self.words) - characters + characters / CHARACTERS_A_WORD
         self.characters = len("".join(self.words))
@@ -51,7 +53,7 @@ class Shape:
     @cached_property
     def lettered(self) -> int:
         """How many words hold a letter."""
-        if self.latin:
+        if self.latin and not self.mixed:
             return sum(map(str.islower, self.words))  # of lower-case words: has a cased letter
         return sum(1 for word in self.words if _LETTER.search(word))
 
