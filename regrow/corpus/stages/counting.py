@@ -13,11 +13,10 @@ from typing import Any
 
 from regrow.corpus.diversity import Diversity
 from regrow.corpus.engine import Watch
-from regrow.corpus.grams import hash_words
 from regrow.corpus.page import Page, Problems
 from regrow.corpus.parts import Store, once, write_table
 from regrow.corpus.stages.job import Job, Pipeline
-from regrow.corpus.stages.pages import vocabulary_of
+from regrow.corpus.stages.pages import vocabularies, vocabulary_of
 from regrow.errors import RegrowError
 from regrow.seeds import derive
 
@@ -87,12 +86,14 @@ def _diversity(
         if page.language and not is_piece(page):
             near = page.reason.startswith("near copy") if looked else None
             before.add(_traits(page), page.characters, quality=page.quality, near_copy=near)
-    for source, words in pickle.loads(vocabulary_of(job.store, part).read_bytes()).items():
-        if source in before.sources:
-            before.sources[source].vocabulary.merge(words)
+    texts: dict[str, list[str]] = {}
     for page in kept:
-        words = hash_words([page.text]).hashes
-        after.add(_traits(page), page.characters, words=words, quality=page.quality)
+        after.add(_traits(page), page.characters, quality=page.quality)
+        texts.setdefault(page.source, []).append(page.text)
+    known = pickle.loads(vocabulary_of(job.store, part).read_bytes())
+    for found, words in ((before, known), (after, vocabularies(texts))):
+        for source in words.keys() & found.sources.keys():
+            found.sources[source].vocabulary.merge(words[source])
     return before, after
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from zlib import crc32
@@ -134,16 +134,14 @@ def judge_part(job: Job, names: tuple[str, ...], target: str, part: str, watch: 
     def make(path: Path, *vocabulary: Path) -> int:
         pages = job.store.load(part)
         lines = _furniture_of(job, pages) if first else {}
-        read: dict[str, Vocabulary] = {}
+        texts: dict[str, list[str]] = {}
         kept = [page for page in pages if not page.reason]
         for page in watch.over(kept, names[-1] if names else "extract"):
             if "html" in page.content_type and page.domain in lines:
                 drop_site_lines(page, lines[page.domain])
             if not page.reason:
                 identify(page)
-                if first:
-                    words = hash_words([page.text]).hashes
-                    read.setdefault(page.source, Vocabulary()).add(words)
+                texts.setdefault(page.source, []).append(page.text)
             for name in names:
                 if not page.reason:
                     PAGE_STAGES[name](page, job.settings)
@@ -154,12 +152,20 @@ def judge_part(job: Job, names: tuple[str, ...], target: str, part: str, watch: 
                 page.text = ""
         write_pages(path, pages)
         if vocabulary:
-            vocabulary[0].write_bytes(pickle.dumps(read))
+            vocabulary[0].write_bytes(pickle.dumps(vocabularies(texts)))
         return sum(bool(page.reason) for page in kept)
 
     beside = [vocabulary_of(job.store, part)] if first else []
     left: int = once(job.store.path(target, part), make, *beside)
     return left
+
+
+def vocabularies(texts: Mapping[str, Sequence[str]]) -> dict[str, Vocabulary]:
+    """The words of each source, counted for all its texts at once."""
+    found = {source: Vocabulary() for source in texts}
+    for source, own in texts.items():
+        found[source].add(hash_words(own).hashes)
+    return found
 
 
 def vocabulary_of(store: Store, part: str) -> Path:
