@@ -182,6 +182,20 @@ def test_a_finished_build_is_left_alone_until_it_is_damaged_or_asked_for_differe
     assert [row["stage"] for row in report["funnel"]["stages"]] == ["read", "extract", "rules"]
 
 
+def test_a_second_build_into_the_same_folder_is_refused_and_costs_the_first_nothing(
+    inputs: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    from regrow.files import lock
+
+    work = tmp_path / ".out.work"
+    with lock(work):
+        (work / "raw").mkdir()
+        with pytest.raises(RegrowError, match="in use by process"):
+            build(inputs, tmp_path / "out", SMALL)
+        assert (work / "raw").is_dir()
+    build(inputs, tmp_path / "out", SMALL)
+
+
 def engines() -> list[Any]:
     ray = pytest.mark.skipif(
         importlib.util.find_spec("ray") is None, reason="ray is not installed (regrow[ray])"

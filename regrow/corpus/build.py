@@ -30,7 +30,7 @@ from regrow.corpus.stages.quality import drop_low_quality
 from regrow.corpus.stages.reading import read_all
 from regrow.corpus.stages.repeats import drop_repeats
 from regrow.errors import RegrowError
-from regrow.files import read_json, sha256_file, sha256_json, write_json, write_jsonl
+from regrow.files import lock, read_json, sha256_file, sha256_json, write_json, write_jsonl
 from regrow.progress import Progress, silent
 from regrow.records import Item
 
@@ -86,12 +86,37 @@ def build(
             raise RegrowError(
                 f"{output} was built of other documents or settings; choose another folder"
             )
-    work = _work_folder(output, begun)
+    work = output.with_name(f".{output.name}.work")
+    try:
+        with lock(work):
+            _begin(work, begun)
+            finished = _run(inputs, files, states, work, settings, items, reference, progress)
+            made = sorted(path for path in finished.rglob("*") if path.is_file())
+            sums = {str(path.relative_to(finished)): sha256_file(path) for path in made}
+            write_json(finished / "checksums.json", {"begun_with": begun, "sha256": sums})
+            _replace(finished, output)
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        where, why = error.filename or output, error.strerror or error
+        raise RegrowError(f"cannot write {where}: {why}; free space and run again") from error
+    return dict(read_json(output / "report.json"))
+
+
+def _run(
+    inputs: Mapping[str, Sequence[Path]],
+    files: Sequence[InputFile],
+    states: Sequence[tuple[int, int]],
+    work: Path,
+    settings: CorpusSettings,
+    items: Sequence[Item],
+    reference: Sequence[Path],
+    progress: Progress,
+) -> Path:
+    """All stages, as far as they are not done; returns the folder of the finished corpus."""
     names = [stage for stage in settings.stages if stage != "quality" or settings.quality.sources]
     passes = _passes(names)
     phases = ["+".join(own) or "identify" for own in passes]
-    timed = Timed(["read", "extract", *phases, "count", "tokenizer", "shards"],
-                  progress)  # fmt: skip
+    timed = Timed(["read", "extract", *phases, "count", "tokenizer", "shards"], progress)
     sizes = [size for size, _ in states]
     pipeline = Pipeline(Job(Store(work), settings), _engine(sum(sizes), settings, work))
     if not settings.quality.sources:
@@ -117,20 +142,12 @@ def build(
                     case _:
                         judge_all(pipeline, own)
         report, finished = _finish(pipeline, timed, ["extract", *names], list(inputs), problems)
-    except OSError as error:
-        where, why = error.filename or output, error.strerror or error
-        raise RegrowError(f"cannot write {where}: {why}; free space and run again") from error
     finally:
         pipeline.engine.close()
     write_jsonl(finished / "rejects" / "rejects.jsonl", problems.rows)
     write_json(finished / "report.json", report)
-    made = sorted(path for path in finished.rglob("*") if path.is_file())
-    sums = {str(path.relative_to(finished)): sha256_file(path) for path in made}
-    write_json(finished / "checksums.json", {"begun_with": begun, "sha256": sums})
-    _replace(finished, output)
-    shutil.rmtree(work, ignore_errors=True)
     progress(len(timed.phases), len(timed.phases), phase="done")
-    return dict(read_json(output / "report.json"))
+    return finished
 
 
 def _finish(
@@ -206,15 +223,17 @@ def _begun_with(
     )
 
 
-def _work_folder(output: Path, begun: str) -> Path:
-    """The folder of work in progress, emptied where it was begun with something else."""
-    work = output.with_name(f".{output.name}.work")
+def _begin(work: Path, begun: str) -> None:
+    """Empty the folder of work in progress where it was begun with something else."""
     mark = work / "begun.json"
-    if not mark.is_file() or read_json(mark) != begun:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        write_json(mark, begun)
-    return work
+    if mark.is_file() and read_json(mark) == begun:
+        return
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()
+    write_json(mark, begun)
 
 
 def damaged(output: Path) -> list[str]:

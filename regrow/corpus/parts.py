@@ -72,11 +72,17 @@ def _schema() -> Any:
 
 
 def write_pages(path: Path, pages: Sequence[Page]) -> None:
-    """Write pages as Parquet, a column a field; a lone surrogate becomes a question mark."""
+    """Write pages as Parquet, a column a field; a lone surrogate becomes a question mark.
+
+    Of a page that was left out the text is not kept, only how it began.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = []
+    for page in pages:
+        if page.reason:
+            page.text = ""
     for field in _schema():
         values = [getattr(page, field.name) for page in pages]
         try:

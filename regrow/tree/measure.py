@@ -41,11 +41,18 @@ def shown(name: str) -> Iterator[Callable[[dict[str, Any]], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    phase = ""
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task(name, total=None)
 
         def say(message: dict[str, Any]) -> None:
+            nonlocal phase
             if "done" in message:
+                now = message["metrics"].get("phase", "")
+                if now != phase and not console.is_terminal:  # a log has no bar
+                    console.print(f"{name}: {now}", highlight=False)
+                phase = now
                 words = f"{name}  {told(message['metrics'])}".rstrip()
                 bar.update(
                     task, completed=message["done"], total=message["total"], description=words

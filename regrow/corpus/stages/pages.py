@@ -148,8 +148,6 @@ def judge_part(job: Job, names: tuple[str, ...], target: str, part: str, watch: 
         for page in pages:
             if page.text:
                 _written(page)
-            if page.reason:
-                page.text = ""
         write_pages(path, pages)
         if vocabulary:
             vocabulary[0].write_bytes(pickle.dumps(vocabularies(texts)))

@@ -137,7 +137,7 @@ def cut_part(job: Job, stage: str, part: str, watch: Watch) -> int:
             text = "".join([*left, page.text[position:]]).strip()
             gone += len(page.text) - len(text)
             if len(text) < job.settings.repeats.rest * len(page.text):
-                page.reason, page.text = f"{stage}: hardly anything else", ""
+                page.reason = f"{stage}: hardly anything else"
             else:
                 page.text = text
                 page.characters, page.head = len(text), text[: len(page.head)]
