@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import bz2
 import gzip
 import io
-import json
-import lzma
 import os
-import random
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,54 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from read_kit import COMPRESS, PROSE, flip, noise, put, read_all, record
 
 from regrow.corpus.extract import extract
-from regrow.corpus.read import Page, Problems, list_files, read, read_file
+from regrow.corpus.read import Problems, list_files, read_file
 from regrow.corpus.readers import rows, streams
 from regrow.errors import RegrowError
-from regrow.files import read_jsonl
 
-SHARED = Path(os.environ.get("REGROW_SHARED", Path(__file__).parents[2] / "shared")) / "data"
-PROSE = "The baker of the town lives in Mill Street. She has a cat that sleeps in the shop.\n"
-
-
-COMPRESS: dict[str, Callable[[bytes], bytes]] = {
-    "gz": gzip.compress,
-    "bz2": bz2.compress,
-    "xz": lzma.compress,
-    "zst": lambda data: pa.compress(data, codec="zstd", asbytes=True),
-}
-
-
-def put(path: Path, data: bytes | str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.encode() if isinstance(data, str) else data)
-    return path
-
-
-def read_all(*paths: Path | str) -> tuple[list[Page], Problems]:
-    problems = Problems()
-    return list(read({"s": list(paths)}, problems)), problems
-
-
-def record(i: object, html: bytes = b"<p>page</p>", length: int = 0, head: bytes = b"") -> bytes:
-    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n" + head + b"\r\n" + html
-    return (
-        b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:%s>\r\n"
-        b"Content-Type: application/http; msgtype=response\r\nContent-Length: %d\r\n\r\n%s\r\n\r\n"
-        % (str(i).encode(), len(http) + length, http)
-    )
-
-
-def noise(i: int) -> bytes:
-    return random.Random(i).randbytes(1500).hex().encode()  # so that a gzip member is long
-
-
-def ids(pages: list[Page]) -> list[str]:
-    return [page.location.removeprefix("<urn:").removesuffix(">") for page in pages]
-
-
-# --- which files, in which order -----------------------------------------------------------------
+# --- which files, in which order ------------------------------------------------------------------
 
 
 def test_files_are_listed_by_name_and_the_hidden_ones_passed_over(tmp_path: Path) -> None:
@@ -139,86 +94,7 @@ def test_links_pipes_and_what_is_not_allowed_are_set_aside(
     }  # fmt: skip
 
 
-# --- character sets ------------------------------------------------------------------------------
-
-GERMAN = "Der Zürcher Markt liegt neben der Schule, und die Brücke über den Fluß ist größer.\n"
-RUSSIAN = "Рядом с нашим домом находится старый рынок, ему уже больше ста лет.\n"
-JAPANESE = "これは本です。とても古い本ですが、まだ読むことができます。東京の図書館にあります。\n"
-CHINESE = "这个市场离学校很近，已经有三年了。老师和学生都喜欢在那里吃午饭。\n"
-KOREAN = "이 시장은 학교에서 가깝고 벌써 삼 년이 되었습니다. 선생님과 학생들이 좋아합니다.\n"
-HEBREW = "השוק קרוב לבית הספר וכבר קיים שלוש שנים. המורים והתלמידים אוהבים אותו.\n"
-COMBINING = "e\u0301a\u0308 \u05e9\u05b8\u05dc\u05d5\u05b9\u05dd \u200fabc\u200e\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "charset"),
-    [
-        (GERMAN, "latin-1"), (GERMAN, "utf-16"), (GERMAN, "utf-16-le"), (GERMAN, "utf-8-sig"),
-        (GERMAN, "utf-32"), ("“Zürich” costs 5 € – now\n", "cp1252"), ("Zürich", "latin-1"),
-        (RUSSIAN, "cp1251"), (RUSSIAN, "koi8-r"), (JAPANESE, "shift_jis"), (JAPANESE, "euc_jp"),
-        (JAPANESE, "iso2022_jp"), (CHINESE, "gb2312"), (CHINESE, "utf-8"), (KOREAN, "euc_kr"),
-        (HEBREW, "cp1255"), (HEBREW, "utf-16-be"), (COMBINING, "utf-8"),
-    ],
-)  # fmt: skip
-def test_plain_text_in_any_character_set_is_read(tmp_path: Path, text: str, charset: str) -> None:
-    pages, problems = read_all(put(tmp_path / "a.txt", text.encode(charset)))
-    assert [page.text for page in pages] == [text]
-    assert problems.rows == []
-
-
-@pytest.mark.parametrize(
-    ("head", "charset", "body"),
-    [
-        ("", "iso-8859-1", "<p>“it’s”</p>".encode("cp1252")),  # as browsers read the label
-        ("", "gb2312", "<p>朱镕基</p>".encode("gb18030")),  # 镕 is in GBK only
-        ("", "iso-8859-1", "<p>“it’s”</p>".encode()),  # a lie: it is UTF-8
-        ("", "'UTF-8'", "<p>Zürich, größer</p>".encode("latin-1")),  # a lie the other way
-        ("", "utf-16", b"<p>plain</p>"),
-        ("", "no-such-name", "<p>Zürich</p>".encode()),
-        ("<meta charset=windows-1251>", "", "<p>да</p>".encode("cp1251")),
-        ('<meta http-equiv=x content="text/html; charset=shift_jis">', "",
-         "<p>本</p>".encode("cp932")),
-        ("<meta charset=utf-16>", "", "<p>Zürich</p>".encode()),
-        ("", "utf-8", "<p>CafÃ© and ZÃ¼rich</p>".encode()),  # mojibake
-    ],
-)  # fmt: skip
-def test_declared_character_sets_are_read_as_browsers_do(
-    head: str, charset: str, body: bytes
-) -> None:
-    wanted = {
-        "“it’s”",
-        "朱镕基",
-        "Zürich, größer",
-        "plain",
-        "Zürich",
-        "да",
-        "本",
-        "Café and Zürich",
-    }
-    html = b"<html><head>" + head.encode() + b"</head><body>" + body + b"</body></html>"
-    page = Page("s", "1", body=html, content_type="text/html", charset=charset)
-    extract(page)
-    assert page.text in wanted
-
-
-def test_a_cut_character_or_a_few_bad_bytes_do_not_change_the_character_set(tmp_path: Path) -> None:
-    cut = (GERMAN * 20).encode()[:-4] + "ß".encode()[:1]
-    bad = (CHINESE * 20).encode() + b"\xff\xfe" + CHINESE.encode()
-    put(tmp_path / "a.txt", cut), put(tmp_path / "b.txt", bad)
-    first, second = (page.text for page in read_all(tmp_path)[0])
-    assert first.startswith(GERMAN * 19) and "\ufffd" not in first
-    assert second.startswith(CHINESE * 20) and second.count("\ufffd") == 2
-
-
-def test_mojibake_is_undone_in_prose_and_left_in_code(tmp_path: Path) -> None:
-    put(tmp_path / "a.txt", "CafÃ© “quoted”\nﬁne ½ Ａ &amp; ’\n")
-    put(tmp_path / "b.jsonl", json.dumps({"text": "ZÃ¼rich"}))
-    put(tmp_path / "c.py", "BAD = 'CafÃ©'\n")
-    texts = [page.text for page in read_all(tmp_path)[0]]
-    assert texts == ["Café “quoted”\nﬁne ½ Ａ &amp; ’\n", "Zürich", "BAD = 'CafÃ©'\n"]
-
-
-# --- source trees --------------------------------------------------------------------------------
+# --- source trees ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -268,7 +144,7 @@ def test_files_that_nobody_wrote_by_hand_are_left_out_and_counted(tmp_path: Path
     assert (both.files, both.left_out) == (1 + len(files), problems.left_out)
 
 
-# --- rows ----------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------------
 
 
 def test_wrong_rows_are_set_aside_one_by_one(tmp_path: Path) -> None:
@@ -330,101 +206,7 @@ def test_a_broken_row_group_costs_its_rows_only(tmp_path: Path) -> None:
     assert len(problems.rows) == 1 and "rows 11 to 20" in problems.rows[0]["reason"]
 
 
-# --- WARC ----------------------------------------------------------------------------------------
-
-
-def flip(data: bytes) -> bytes:
-    middle = len(data) // 2
-    return data[:middle] + bytes(255 - x for x in data[middle : middle + 4]) + data[middle + 4 :]
-
-
-@pytest.mark.parametrize(
-    ("damage", "kept"),
-    [
-        (lambda m: m, ["0", "1", "2", "3"]),
-        (lambda m: [m[0], flip(m[1]), m[2], m[3]], ["0", "2", "3"]),
-        (lambda m: [m[0], flip(m[1]), flip(m[2]), m[3]], ["0", "3"]),
-        (lambda m: [flip(m[0]), *m[1:]], ["1", "2", "3"]),
-        (lambda m: [m[0], m[1][:700], *m[2:]], ["0", "2", "3"]),
-        (lambda m: [*m[:3], m[3][:700]], ["0", "1", "2"]),
-        (lambda m: [*m[:2], b"\x1f\x8b\x08 no member " * 90, *m[2:]], ["0", "1", "2", "3"]),
-        (lambda m: [m[0], gzip.compress(record(1, noise(1), 99)), *m[2:]], ["0", "2", "3"]),
-        (lambda m: [m[0], gzip.compress(record(1, noise(1), 10**5)), *m[2:]], ["0", "2", "3"]),
-        (lambda m: [m[0], gzip.compress(record(1, noise(1), -9)), *m[2:]], ["0", "2", "3"]),
-    ],
-)
-def test_reading_a_warc_goes_on_after_damage(
-    tmp_path: Path, damage: Callable[[list[bytes]], list[bytes]], kept: list[str]
-) -> None:
-    members = [gzip.compress(record(i, noise(i))) for i in range(4)]
-    broken = damage(members)
-    pages, problems = read_all(put(tmp_path / "a.warc.gz", b"".join(broken)))
-    assert ids(pages) == kept
-    assert [page.body for page in pages] == [noise(int(i)) for i in kept]
-    lost = sum(member not in members for member in broken)
-    assert len(problems.rows) == lost, problems.rows
-
-
-def test_a_plain_warc_is_taken_up_again_at_the_next_record(tmp_path: Path) -> None:
-    good = [record(i, noise(i)) for i in range(5)]
-    lies = [record("long", noise(7), 10**6), record("short", noise(8), -20)]
-    data = b"".join([good[0], lies[0], good[1], lies[1], good[2], b"x\0\xff" * 99, b"\n", good[3]])
-    pages, problems = read_all(put(tmp_path / "a.warc", data + good[4][:-900]))
-    assert ids(pages) == ["0", "1", "3"]  # 2 seems as broken as what follows it
-    assert len(problems.rows) == 4
-
-
-@pytest.mark.parametrize("suffix", ["gz", "zst", "xz", "bz2"])
-def test_a_warc_that_is_compressed_whole_is_read_and_if_cut_counted(
-    tmp_path: Path, suffix: str
-) -> None:
-    data = b"".join(record(i, noise(i)) for i in range(4))
-    path = put(tmp_path / f"a.warc.{suffix}", COMPRESS[suffix](data))
-    pages, problems = read_all(path)
-    assert (ids(pages), problems.rows) == (["0", "1", "2", "3"], [])
-    pages, problems = read_all(put(path, path.read_bytes()[:-900]))
-    assert len(problems.rows) == 1
-
-
-def test_twins_among_record_ids_get_names_of_their_own(tmp_path: Path) -> None:
-    data = b"".join(record(i) for i in (1, 1, 2, 1))
-    assert ids(read_all(put(tmp_path / "a.warc", data))[0]) == ["1", "1>#2", "2", "1>#3"]
-
-
-@pytest.mark.parametrize(
-    ("head", "body", "found"),
-    [
-        (b"Content-Encoding: gzip\r\n", gzip.compress(b"<p>hi</p>", mtime=0), b"<p>hi</p>"),
-        (b"Content-Encoding: gzip\r\n", b"<p>a lie</p>", b"<p>a lie</p>"),
-        (b"Content-Encoding: br\r\n", b"<p>a lie</p>", b"<p>a lie</p>"),
-        (b"Content-Encoding: deflate\r\n", "<p>ü</p>".encode(), "<p>ü</p>".encode()),
-        (b"Content-Length: 3\r\n", b"<p>longer</p>", b"<p>longer</p>"),
-        (
-            b"Transfer-Encoding: chunked\r\n",
-            b"4\r\n<p>h\r\n5;x\r\ni</p>\r\n0\r\n\r\n",
-            b"<p>hi</p>",
-        ),
-        (b"Transfer-Encoding: chunked\r\n", b"<p>unpacked</p>", b"<p>unpacked</p>"),
-        (b"Content-Encoding: gzip\r\n", gzip.compress(noise(1), mtime=0)[:-300], None),
-        (
-            b"Content-Encoding: gzip\r\n",
-            gzip.compress(bytes(streams.MAX_DOCUMENT + 1), 1, mtime=0),
-            None,
-        ),
-    ],
-    ids=["gzip", "no gzip", "no brotli", "no deflate", "short length", "chunked", "not chunked",
-         "cut gzip", "bomb"],
-)  # fmt: skip
-def test_http_bodies_are_unpacked_if_they_are_packed(
-    tmp_path: Path, head: bytes, body: bytes, found: bytes | None
-) -> None:
-    data = record(1, body, head=head) + record(2)
-    pages, problems = read_all(put(tmp_path / "a.warc", data))
-    assert [page.body for page in pages] == ([found] if found else []) + [b"<p>page</p>"]
-    assert len(problems.rows) == (found is None)
-
-
-# --- archives and compression --------------------------------------------------------------------
+# --- archives and compression ---------------------------------------------------------------------
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
@@ -513,7 +295,7 @@ def test_compressed_files_are_read_and_bombs_are_not(
     assert any(name.startswith("cut.jsonl") for name in reasons)
 
 
-# --- totals --------------------------------------------------------------------------------------
+# --- totals ---------------------------------------------------------------------------------------
 
 LINE = st.sampled_from(
     [b'{"text": "good"}', b'{"text": 5}', b"nonsense", b'{"text": "\xff"}', b"7", b'{"text": ""}']
@@ -582,22 +364,3 @@ def test_no_bytes_can_stop_the_reader(
     for page in pages:
         extract(page)
         page.text.encode()
-
-
-# --- a real crawl --------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not (SHARED / "messy_crawl").is_dir(), reason="no shared/data/messy_crawl")
-def test_all_encodings_of_a_real_crawl_come_out_right() -> None:
-    crawl = SHARED / "messy_crawl"
-    pages, problems = read_all(crawl / "crawl.warc.gz")
-    truth = {row["record_id"]: row for row in read_jsonl(crawl / "truth.jsonl.gz")}
-    assert (len(pages), problems.rows) == (len(truth), [])
-    odd = [page for page in pages if truth[page.location].get("encoding_kind")]
-    assert len(odd) == 12
-    for page in odd:
-        extract(page)
-        assert "Café naïve résumé Zürich façade coöperate señor jalapeño." in page.text
-    cut, problems = read_all(crawl / "truncated.warc.gz")
-    assert len(cut) == 18 and len(problems.rows) == 1
-    assert "cut inside" in problems.rows[0]["reason"]
