@@ -44,7 +44,7 @@ def test_flops_a_token_are_six_for_each_weight_and_causal_attention() -> None:
 )
 def test_an_impossible_shape_is_named(wrong: dict[str, int]) -> None:
     with pytest.raises(RegrowError, match=next(iter(wrong))):
-        ModelConfig(**{**CONFIG.to_dict(), **wrong})
+        ModelConfig(**{**CONFIG.to_dict(), "head_dim": 0, **wrong})
 
 
 def test_a_new_model_knows_nothing() -> None:
