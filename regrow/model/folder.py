@@ -1,7 +1,10 @@
-"""Decoders as ordinary Hugging Face folders (LlamaForCausalLM)."""
+"""Decoders as ordinary Hugging Face folders."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,101 +13,65 @@ from torch import Tensor
 
 from regrow.errors import RegrowError
 from regrow.files import read_json, write_atomic, write_json
+from regrow.model import fused
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
+from regrow.model.families import FAMILIES, Family, training
+from regrow.model.tensors import Names, Own, Stored
 
-_OUTER = {
-    "embedding": "model.embed_tokens.weight",
-    "norm": "model.norm.weight",
-    "head": "lm_head.weight",
-}
-_BLOCK = {
-    "attention_norm": "input_layernorm.weight",
-    "attention.q.weight": "self_attn.q_proj.weight",
-    "attention.k.weight": "self_attn.k_proj.weight",
-    "attention.v.weight": "self_attn.v_proj.weight",
-    "attention.out.weight": "self_attn.o_proj.weight",
-    "mlp_norm": "post_attention_layernorm.weight",
-    "gate.weight": "mlp.gate_proj.weight",
-    "up.weight": "mlp.up_proj.weight",
-    "down.weight": "mlp.down_proj.weight",
-}
+OWN = "regrow"  # the model_type of a shape that no class of transformers computes
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+#: Masks and rotary tables, which older versions of transformers saved beside the weights.
+_BUFFERS = re.compile(r"(\.(attn|attention)\.(masked_)?bias|rotary_emb\.inv_freq)$")
 
 
-def hf_name(name: str) -> str:
-    """The name that transformers gives a parameter of `Decoder`."""
-    if name in _OUTER:
-        return _OUTER[name]
-    _, layer, rest = name.split(".", 2)
-    return f"model.layers.{layer}.{_BLOCK[rest]}"
+def family_of(config: ModelConfig) -> Family | None:
+    """The first family of transformers that computes this shape."""
+    return next((family for family in FAMILIES if family.computes(config)), None)
+
+
+def names_of(config: ModelConfig, values: Mapping[str, Any] | None = None) -> Names:
+    """What the tensors of a folder are called: by its config.json, else as we would save them."""
+    family = _family(values) if values else family_of(config)
+    return family.names if family else Own()
 
 
 def hf_config(
     config: ModelConfig, dtype: str, eos: int | None = None, pad: int | None = None
 ) -> dict[str, Any]:
-    """The contents of config.json."""
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": config.vocabulary,
-        "hidden_size": config.width,
-        "intermediate_size": config.hidden,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "max_position_embeddings": config.context,
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "rms_norm_eps": config.norm_eps,
-        "tie_word_embeddings": config.tied,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "torch_dtype": dtype,
-        "bos_token_id": None,
-        "eos_token_id": eos,
-        "pad_token_id": pad,
-    }
+    """The contents of config.json; of model_type regrow where transformers has no such model."""
+    if family := family_of(config):
+        values = family.write(config)
+        if ours := training(config):
+            values[OWN] = ours
+    else:
+        values = {"architectures": ["RegrowDecoder"], "model_type": OWN, **asdict(config)}
+    return values | {
+        "torch_dtype": dtype, "bos_token_id": None, "eos_token_id": eos, "pad_token_id": pad,
+    }  # fmt: skip
 
 
-def config_from_hf(values: dict[str, Any]) -> ModelConfig:
+def config_from_hf(values: Mapping[str, Any]) -> ModelConfig:
     """Read config.json; raises RegrowError for what this decoder does not compute."""
-    rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
-    unsupported = [
-        name
-        for name, wrong in (
-            ("model_type", values.get("model_type") != "llama"),
-            ("hidden_act", values.get("hidden_act", "silu") != "silu"),
-            ("attention_bias", values.get("attention_bias", False)),
-            ("mlp_bias", values.get("mlp_bias", False)),
-            ("rope_type", rope.get("rope_type", "default") != "default"),
-            (
-                "head_dim",
-                (values.get("head_dim") or values["hidden_size"] // values["num_attention_heads"])
-                * values["num_attention_heads"]
-                != values["hidden_size"],
-            ),
-        )
-        if wrong
-    ]
-    if unsupported:
+    family = _family(values)
+    try:
+        if family:
+            return replace(family.read(values), **values.get(OWN, {}))
+        return ModelConfig(**{n: values[n] for n in ModelConfig.__slots__ if n in values})
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise RegrowError(f"config.json describes no model ({error})") from error
+
+
+def _family(values: Mapping[str, Any]) -> Family | None:
+    """The family of a config.json, None for our own."""
+    known = {family.model_type: family for family in FAMILIES}
+    kind = str(values.get("model_type"))
+    if kind not in known and kind != OWN:
         raise RegrowError(
-            f"this model's {', '.join(unsupported)} is not that of a plain Llama decoder; "
-            "import a plain Llama folder"
+            f"model_type {kind!r} is none that the decoder computes; "
+            f"those are {', '.join(sorted(known))}"
         )
-    return ModelConfig(
-        vocabulary=values["vocab_size"],
-        width=values["hidden_size"],
-        layers=values["num_hidden_layers"],
-        heads=values["num_attention_heads"],
-        kv_heads=values.get("num_key_value_heads") or values["num_attention_heads"],
-        hidden=values["intermediate_size"],
-        context=values["max_position_embeddings"],
-        rope_theta=float(rope.get("rope_theta") or values.get("rope_theta", 10000.0)),
-        norm_eps=values.get("rms_norm_eps", 1e-5),
-        tied=values.get("tie_word_embeddings", False),
-    )
+    return known.get(kind)
 
 
 def save_model(
@@ -122,9 +89,14 @@ def save_model(
     from safetensors.torch import save
 
     weights = weights or {name: p.detach() for name, p in model.named_parameters()}
-    tensors = {hf_name(name): w.cpu().contiguous().clone() for name, w in weights.items()}
-    dtype = str(tensors[_OUTER["embedding"]].dtype).removeprefix("torch.")
-    write_atomic(folder / "model.safetensors", save(tensors, {"format": "pt"}))
+    tensors = {
+        stored.name: stored.join([weights[part].cpu() for part in stored.parts]).clone(
+            memory_format=torch.contiguous_format
+        )
+        for stored in names_of(model.config).layout(model.config, weights)
+    }
+    dtype = str(weights["embedding"].dtype).removeprefix("torch.")
+    write_atomic(folder / _WEIGHTS, save(tensors, {"format": "pt"}))
     write_json(
         folder / "generation_config.json",
         {"do_sample": False, "eos_token_id": eos, "pad_token_id": pad},
@@ -133,25 +105,74 @@ def save_model(
 
 
 def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder:
-    """Read a Llama folder. Raises RegrowError that names a missing, broken or foreign file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    """Read a folder, one tensor at a time. Raises RegrowError that names a missing, broken or
+    foreign file, and the tensor that is missing, left over or of another shape."""
+    model, tensors = _open(folder)
+    state = {}
+    for stored, handle, name in tensors:
+        for part, weight in zip(stored.parts, stored.split(handle.get_tensor(name))):
+            state[part] = torch.empty(weight.shape, dtype=dtype).copy_(weight)
+    model.load_state_dict(state, assign=True)
+    config = model.config
+    model.cos, model.sin = fused.rope_tables(config.context, config.rotary, config.rope_theta)
+    return model
 
-    model = Decoder(config_from_hf(read_json(folder / "config.json")))
-    path = folder / "model.safetensors"
-    try:
-        tensors = load_file(path)
-    except FileNotFoundError as error:
-        raise RegrowError(f"{path} is missing; grow or export the node again") from error
-    except (SafetensorError, OSError) as error:
-        raise RegrowError(f"{path} is broken ({error}); grow or export the node again") from error
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            stored = tensors.get(hf_name(name))
-            if stored is None or stored.shape != weight.shape:
-                found = "missing" if stored is None else f"of shape {tuple(stored.shape)}"
-                raise RegrowError(
-                    f"{path}: {hf_name(name)} is {found}, config.json wants {tuple(weight.shape)}"
-                )
-            weight.copy_(stored)
-    return model.to(dtype)
+
+def check_model(folder: Path) -> ModelConfig:
+    """The shape of the model in a folder, all tensors being there; raises as `load_model` does."""
+    model, tensors = _open(folder)
+    for _ in tensors:
+        pass
+    return model.config
+
+
+def _open(folder: Path) -> tuple[Decoder, Iterator[tuple[Stored, Any, str]]]:
+    """A decoder without weights, and the tensors for it: file and name of each."""
+    values = read_json(folder / "config.json")
+    config = config_from_hf(values)
+    with torch.device("meta"):
+        model = Decoder(config)
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    layout = names_of(config, values).layout(config, shapes)
+    return model, _matched(folder, layout, shapes, config.tied)
+
+
+def _matched(
+    folder: Path, layout: list[Stored], shapes: Mapping[str, tuple[int, ...]], tied: bool
+) -> Iterator[tuple[Stored, Any, str]]:
+    """Each stored tensor with the open file that has it and its name there."""
+    files = _files(folder)
+    # Folders that hold the bare model lack the first part of the names ("transformer.").
+    bare = {stored.name: stored.name.split(".", 1)[1] for stored in layout}
+    for stored in layout:
+        name = stored.name if stored.name in files else bare[stored.name]
+        wanted = stored.shape(shapes)
+        found = "missing"
+        if name in files:
+            shape = tuple(files[name].get_slice(name).get_shape())
+            found = "" if shape == wanted else f"of shape {shape}"
+        if found:
+            raise RegrowError(f"{folder}: {stored.name} is {found}, config.json wants {wanted}")
+        yield stored, files.pop(name), name
+    heads = {"lm_head.weight", "embed_out.weight"} if tied else set()
+    left = [name for name in files if name not in heads and not _BUFFERS.search(name)]
+    if left:
+        raise RegrowError(f"{folder}: {left[0]} is there, config.json describes no such tensor")
+
+
+def _files(folder: Path) -> dict[str, Any]:
+    """The open file of every tensor, by the tensor's name."""
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / _INDEX
+    shards = read_json(index).get("weight_map", {}).values() if index.exists() else [_WEIGHTS]
+    files = {}
+    for path in sorted({folder / shard for shard in shards}):
+        try:
+            handle = safe_open(path, "pt")
+        except FileNotFoundError as error:
+            raise RegrowError(f"{path} is missing; grow or export the node again") from error
+        except (SafetensorError, OSError) as error:
+            raise RegrowError(f"{path} is broken ({error}); grow or export it again") from error
+        files |= dict.fromkeys(handle.keys(), handle)
+    return files
