@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from regrow.errors import RegrowError
-from regrow.model.decoder import Cache, Decoder
+from regrow.model.attention import Cache
+from regrow.model.decoder import Decoder
 from regrow.seeds import rng
 
 
