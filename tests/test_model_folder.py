@@ -110,11 +110,15 @@ def test_what_the_decoder_does_not_compute_is_refused() -> None:
         "max_position_embeddings": 8,
     }
     assert config_from_hf(llama).kv_heads == 2
-    for key, value in (
-        ("model_type", "gpt2"),
-        ("attention_bias", True),
-        ("head_dim", 16),
-        ("rope_scaling", {"rope_type": "llama3"}),
+    for change, says in (
+        ({"model_type": "mamba"}, "'mamba' is none that the decoder computes; those are bloom, co"),
+        ({"hidden_act": "tanh"}, "hidden_act 'tanh'; the decoder computes silu"),
+        ({"rope_scaling": {"rope_type": "llama3"}}, "rope_type 'llama3'"),
+        ({"rope_scaling": {"type": "linear", "factor": 2}}, "rope_type 'linear'"),
+        ({"model_type": "mistral", "sliding_window": 16}, "sliding_window 16"),
+        ({"vocab_size": None}, "lacks vocab_size"),
+        ({"vocab_size": "many"}, "describes no model"),
+        ({"num_attention_heads": 3}, "multiple of heads"),
     ):
-        with pytest.raises(RegrowError, match="plain Llama"):
-            config_from_hf({**llama, key: value})
+        with pytest.raises(RegrowError, match=says):
+            config_from_hf({**llama, **change})

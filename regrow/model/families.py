@@ -122,8 +122,8 @@ _SAID: dict[str, dict[Any, Any]] = {
 
 def plain(config: ModelConfig) -> ModelConfig:
     """The shape without the fields that say how to train."""
-    defaults = {f.name: f.default for f in fields(ModelConfig) if f.name in _TRAINING}
-    return replace(config, **defaults)
+    usual: dict[str, Any] = {f.name: f.default for f in fields(config) if f.name in _TRAINING}
+    return replace(config, **usual)
 
 
 def training(config: ModelConfig) -> dict[str, Any]:

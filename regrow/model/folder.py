@@ -143,9 +143,8 @@ def _matched(
     """Each stored tensor with the open file that has it and its name there."""
     files = _files(folder)
     # Folders that hold the bare model lack the first part of the names ("transformer.").
-    bare = {stored.name: stored.name.split(".", 1)[1] for stored in layout}
     for stored in layout:
-        name = stored.name if stored.name in files else bare[stored.name]
+        name = stored.name if stored.name in files else stored.name.partition(".")[2]
         wanted = stored.shape(shapes)
         found = "missing"
         if name in files:
@@ -166,7 +165,7 @@ def _files(folder: Path) -> dict[str, Any]:
 
     index = folder / _INDEX
     shards = read_json(index).get("weight_map", {}).values() if index.exists() else [_WEIGHTS]
-    files = {}
+    files: dict[str, Any] = {}
     for path in sorted({folder / shard for shard in shards}):
         try:
             handle = safe_open(path, "pt")
