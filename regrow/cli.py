@@ -244,37 +244,49 @@ def serve(
 @app.command("export")
 def export_(
     node: Node,
-    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    target: Annotated[Path, typer.Argument(help="A new folder, or a new file NAME.gguf.")],
+    precision: Annotated[str, typer.Option(help="Of a GGUF file: f16, bf16 or f32.")] = "f16",
     run: Run = None,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Copy a node as a Hugging Face folder.
+    """Copy a node as a Hugging Face folder, or write it as a GGUF file.
 
-    Example: regrow export chatgpt my-chatgpt
+    \b
+    Examples:
+      regrow export chatgpt my-chatgpt
+      regrow export chatgpt my-chatgpt.gguf --precision bf16
     """
-    from regrow.tree.imported import export_node
+    from regrow.tree.imported import export_gguf, export_node
     from regrow.tree.runs import find_node
 
-    print(export_node(find_node(runs, node, run), folder))
+    folder = find_node(runs, node, run)
+    if target.suffix == ".gguf":
+        said = export_gguf(folder, target, precision)
+    else:
+        said = export_node(folder, target)
+    print(target)
+    if said:
+        print(f"note: {said}", file=sys.stderr)
 
 
 @app.command("import")
 def import_(
-    folder: Annotated[Path, typer.Argument(help="A Hugging Face folder.")],
+    source: Annotated[Path, typer.Argument(help="A Hugging Face folder or a GGUF file.")],
     name: Annotated[str, typer.Option("--name", help="What the node is to be called.")],
     run: Run = None,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Take a Hugging Face folder into a run as a node.
+    """Take a Hugging Face folder or a GGUF file into a run as a node.
 
-    To grow stages on it, declare it in a recipe: stage: import, settings: {folder: DIR}.
+    GPT-2, OPT, BLOOM, GPT-NeoX, Llama, Mistral and Cohere folders; GGUF of llama architecture. To
+    grow stages on it, declare it in a recipe: stage: import, settings: {folder: DIR}.
 
     Example: regrow import ~/models/tiny-llama --name tiny
     """
     from regrow.tree.imported import import_node
     from regrow.tree.runs import find_run
 
-    print(import_node(folder, find_run(runs, run), name))
+    print(import_node(source, find_run(runs, run), name))
 
 
 if __name__ == "__main__":

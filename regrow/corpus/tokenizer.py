@@ -110,6 +110,7 @@ class Tokenizer:
             special: id_ for special, id_ in ids.items() if id_ is not None
         }
         self.eos: int = self.special["<|endoftext|>"]
+        self.start: int = self.eos  # what stands before a plain text
         self.pad: int = self.special["<|pad|>"]
         self.system: int = self.special["<|system|>"]
         self.user: int = self.special["<|user|>"]
@@ -119,15 +120,24 @@ class Tokenizer:
 
     @staticmethod
     def load(folder_or_file: Path) -> Tokenizer:
-        """Read `tokenizer.json`, or the one in a folder."""
+        """Read `tokenizer.json`, or the one in a folder.
+
+        A model's folder may have a tokenizer without our special tokens (`foreign.Foreign`).
+        """
         from tokenizers import Tokenizer as Backend
 
-        path = Path(folder_or_file)
+        folder = path = Path(folder_or_file)
         path = path / "tokenizer.json" if path.is_dir() else path
         if not path.exists():
             raise RegrowError(f"{path} is missing; build the corpus first (`regrow corpus build`)")
         try:
-            return Tokenizer(Backend.from_file(str(path)))
+            backend = Backend.from_file(str(path))
+            ours = all(backend.token_to_id(special) is not None for special in SPECIALS)
+            if not ours and (folder / "config.json").is_file():
+                from regrow.corpus.foreign import Foreign
+
+                return Foreign(backend, folder)
+            return Tokenizer(backend)
         except RegrowError:
             raise
         except Exception as error:  # tokenizers raises bare Exception on a broken file
@@ -159,6 +169,10 @@ class Tokenizer:
     def decode(self, ids: Sequence[int], specials: bool = False) -> str:
         """The text of ids; special tokens are dropped unless `specials`."""
         return self.backend.decode([int(id_) for id_ in ids], skip_special_tokens=not specials)
+
+    def answer(self, text: str) -> list[int]:
+        """The ids of what an assistant says, as `chat` writes it."""
+        return self.encode(f" {text}")
 
     def chat(
         self, messages: Sequence[Message], answer: bool = False

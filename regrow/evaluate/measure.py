@@ -149,13 +149,20 @@ def measure(
 
 
 def speaks_chat(node_folder: Path) -> bool:
-    """Whether the node or a forebear was tuned, by the edge records beside it."""
+    """Whether the node or a forebear was tuned, by the edge records beside it.
+
+    A model from elsewhere holds conversations where it brings a chat template for them.
+    """
+    from regrow.corpus.foreign import holds_conversations
+
     folder = node_folder
     for _ in range(64):
         path = folder / "edge.json"
         edge = read_json(path) if path.exists() else {}
-        if edge.get("stage") in TUNED:
+        if edge.get("stage") in TUNED or edge.get("record", {}).get("chat"):
             return True
+        if not edge:
+            return holds_conversations(folder)
         if not edge.get("parent"):
             return False
         folder = folder.parent / edge["parent"]

@@ -109,7 +109,7 @@ class Asker:
             ids = self.tokenizer.encode("".join(examples) + asked)
         answer = template.answer.replace("{a}", gold).rstrip() if gold else ""
         return Request(
-            item, variant, template.name, "plain", [self.tokenizer.eos, *ids[-room:]], decoding,
+            item, variant, template.name, "plain", [self.tokenizer.start, *ids[-room:]], decoding,
             self.tokenizer.encode(answer) if answer else [],
             self.tokenizer.encode("\n") if gold and whole else [],
         )  # fmt: skip
@@ -135,7 +135,7 @@ class Asker:
         decoding = Decoding(max_tokens, (), temperature, samples)
         return Request(
             item, variant, "chat", "chat", ids[-(self.context - max_tokens) :], decoding,
-            self.tokenizer.encode(f" {gold}") if gold else [],
+            self.tokenizer.answer(gold) if gold else [],
             [self.tokenizer.end] if gold and whole else [],
         )  # fmt: skip
 

@@ -37,7 +37,7 @@ def language_modelling(node: Subject, documents: Sequence[dict[str, Any]]) -> li
     began = time.perf_counter()
     encoded = node.tokenizer.encode_batch([row["text"] for row in documents])
     kept = [(row, ids[: node.context - 1]) for row, ids in zip(documents, encoded) if ids]
-    results = score(node.model, [([node.tokenizer.eos], ids) for _, ids in kept], batch=32)
+    results = score(node.model, [([node.tokenizer.start], ids) for _, ids in kept], batch=32)
     outcomes = []
     for (row, ids), result in zip(kept, results, strict=True):
         size = len(node.tokenizer.decode(ids).encode())
@@ -60,7 +60,7 @@ def go_on(node: Subject, documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The opening of a held-out document, prose where there is any, that the node goes on with."""
     prose = [row for row in documents if row.get("format") == "prose"]
     opening = " ".join((prose or list(documents))[-1]["text"].split()[:12])
-    prompt = [node.tokenizer.eos, *node.tokenizer.encode(opening)]
+    prompt = [node.tokenizer.start, *node.tokenizer.encode(opening)]
     answer = draw(node, [prompt], Decoding(60, ()))[0][0]
     return {
         "title": "Go on with a page",

@@ -99,8 +99,8 @@ def dropped(x: Tensor, share: float, training: bool) -> Tensor:
 class Decoder(nn.Module):
     """A language model of the shape that `config` describes; see `ModelConfig`.
 
-    Weights start as `config.init` says (`regrow.model.init`). Under `torch.device("meta")` nothing
-    is allocated.
+    Weights start as `config.init` says (`regrow.model.init`). Under `torch.device("meta")` none
+    are allocated.
     """
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from regrow.errors import RegrowError
 from regrow.files import read_json, write_atomic, write_json
-from regrow.model import fused
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.model.families import FAMILIES, Family, training
@@ -113,8 +112,6 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder:
         for part, weight in zip(stored.parts, stored.split(handle.get_tensor(name))):
             state[part] = torch.empty(weight.shape, dtype=dtype).copy_(weight)
     model.load_state_dict(state, assign=True)
-    config = model.config
-    model.cos, model.sin = fused.rope_tables(config.context, config.rotary, config.rope_theta)
     return model
 
 

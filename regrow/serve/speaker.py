@@ -49,7 +49,7 @@ class Speaker:
 
     def text_prompt(self, text: str) -> list[int]:
         """The ids of a text to continue, as at the start of a document."""
-        return [self.tokenizer.eos, *self.tokenizer.encode(text)]
+        return [self.tokenizer.start, *self.tokenizer.encode(text)]
 
     def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
         """The ids of a conversation, ready for the answer."""

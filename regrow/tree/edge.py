@@ -14,7 +14,7 @@ from typing import Any
 
 from regrow import __version__
 from regrow.errors import RegrowError
-from regrow.files import read_json, sha256_file, write_json
+from regrow.files import read_json, sha256_file, sha256_json, write_json
 from regrow.tree.fingerprint import Inputs
 
 FILE = "edge.json"
@@ -93,9 +93,9 @@ def write_edge(folder: Path, edge: Edge) -> None:
 
 
 def weights_of(folder: Path) -> str | None:
-    """The SHA-256 of a node's weights, None where it has none."""
-    path = folder / "model.safetensors"
-    return sha256_file(path) if path.is_file() else None
+    """The SHA-256 of a node's weights (in shards: of their digests), None where it has none."""
+    digests = [sha256_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    return sha256_json(digests) if len(digests) > 1 else next(iter(digests), None)
 
 
 def versions() -> dict[str, str]:
