@@ -14,6 +14,13 @@ from regrow.model.init import draw_weights
 from regrow.model.norms import Norm
 
 
+class Linear(nn.Linear):
+    """A linear map whose weights the decoder draws; torch's own draw would be thrown away."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are."""
+
+
 class Attention(nn.Module):
     """Multi-head, grouped-query or multi-query attention: the projections around a view."""
 
@@ -22,10 +29,10 @@ class Attention(nn.Module):
         self.layer, self.head_dim = layer, config.head_dim
         self.heads, self.kv_heads = config.heads, config.kv_heads
         d, bias = config.width, config.attention_bias
-        self.q = nn.Linear(d, config.heads * config.head_dim, bias)
-        self.k = nn.Linear(d, config.kv_heads * config.head_dim, bias)
-        self.v = nn.Linear(d, config.kv_heads * config.head_dim, bias)
-        self.out = nn.Linear(config.heads * config.head_dim, d, bias)
+        self.q = Linear(d, config.heads * config.head_dim, bias)
+        self.k = Linear(d, config.kv_heads * config.head_dim, bias)
+        self.v = Linear(d, config.kv_heads * config.head_dim, bias)
+        self.out = Linear(config.heads * config.head_dim, d, bias)
 
     def project(self, x_btd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [b, t, heads, d] and keys and values [b, t, kv_heads, d]."""
@@ -52,9 +59,9 @@ class Block(nn.Module):
         self.attention_norm = Norm(config)
         self.attention = Attention(config, layer)
         self.mlp_norm = None if config.shared_norm else Norm(config)
-        self.gate = nn.Linear(d, h, bias) if config.gated else None
-        self.up = nn.Linear(d, h, bias)
-        self.down = nn.Linear(h, d, bias)
+        self.gate = Linear(d, h, bias) if config.gated else None
+        self.up = Linear(d, h, bias)
+        self.down = Linear(h, d, bias)
 
     def forward(self, x: Tensor, view: View) -> Tensor:
         """[b, t, width] to the same."""
@@ -99,8 +106,13 @@ def dropped(x: Tensor, share: float, training: bool) -> Tensor:
 class Decoder(nn.Module):
     """A language model of the shape that `config` describes; see `ModelConfig`.
 
+<<<<<<< HEAD
     Weights start as `config.init` says (`regrow.model.init`). Under `torch.device("meta")` none
     are allocated.
+=======
+    Weights start as `config.init` says (`regrow.model.init`). Under `torch.device("meta")` only the
+    tables of rotary positions are allocated.
+>>>>>>> decoder
     """
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
@@ -115,10 +127,16 @@ class Decoder(nn.Module):
         self.head_bias = nn.Parameter(torch.empty(v)) if config.head_bias else None
         self.norm = Norm(config) if config.final_norm else None
         self.embedding_norm = Norm(config) if config.embedding_norm else None
-        self.project_in = nn.Linear(e, d, bias=False) if e != d else None
-        self.project_out = nn.Linear(d, e, bias=False) if e != d else None
+        self.project_in = Linear(e, d, bias=False) if e != d else None
+        self.project_out = Linear(d, e, bias=False) if e != d else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
-        cos, sin = fused.rope_tables(config.context, config.rotary, config.rope_theta)
+        with torch.device("cpu"):  # real also where the weights are not
+            cos, sin = fused.rope_tables(
+                config.context,
+                config.rotary,
+                config.rope_theta,
+                None if self.embedding.is_meta else self.embedding.device,
+            )
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.reset(seed)
