@@ -155,39 +155,6 @@ def test_an_exported_node_is_a_plain_folder(grown: Garden) -> None:
     assert (code, "choose another folder" in errors) == (1, True)
 
 
-def test_an_imported_folder_becomes_a_node(grown: Garden) -> None:
-    grown.call("export", "leaf", "out")
-    code, _, errors = grown.call("import", "out", "--name", "guest")
-    assert (code, errors) == (0, "")
-    edge = json.loads((grown.run / "guest" / "edge.json").read_text())
-    assert (edge["stage"], edge["parent"]) == ("import", None)
-    assert grown.call("export", "guest", "again")[0] == 0
-    assert Path("again/model.safetensors").read_text() == grown.weights()["leaf"]
-    _, _, errors = grown.call("import", "out", "--name", "guest")
-    assert "is there already; choose another name" in errors
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "says"),
-    [
-        ("model.safetensors", None, "has no *.safetensors"),
-        ("tokenizer.json", None, "lacks tokenizer.json"),
-        ("config.json", '{"architectures": ["GPT2LMHeadModel"]}', "is a GPT2LMHeadModel"),
-    ],
-)
-def test_a_folder_that_cannot_be_a_node_is_refused(
-    grown: Garden, file: str, content: str | None, says: str
-) -> None:
-    grown.call("export", "leaf", "out")
-    if content is None:
-        Path("out", file).unlink()
-    else:
-        Path("out", file).write_text(content)
-    code, _, errors = grown.call("import", "out", "--name", "guest")
-    assert (code, says in errors) == (1, True)
-    assert not (grown.run / "guest").exists()
-
-
 def test_patterns_after_documents_may_be_expanded_by_the_shell(garden: Garden) -> None:
     for name in ("a.txt", "b.txt"):
         Path(name).write_text(name)

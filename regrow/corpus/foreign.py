@@ -22,8 +22,9 @@ TOLD, TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
 class Foreign(Tokenizer):
     """A tokenizer without our special tokens.
 
-    `start` opens a plain text: what the tokenizer itself puts there, else its end-of-text. `end`
-    and `eos` end an answer. `template` is None for models that hold no conversations.
+    `start` opens a plain text: what the tokenizer itself puts there, else its end-of-text. `end` is
+    what the template writes after an answer. `template` is None for models that hold no
+    conversations.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer, folder: Path) -> None:
@@ -38,26 +39,26 @@ class Foreign(Tokenizer):
         self.vocabulary = max(backend.get_vocab().values()) + 1
         self.assistant = -1
         map_ = _read(folder / "special_tokens_map.json")
-        model, generation = _read(folder / "config.json"), _read(folder / "generation_config.json")
+        model = _read(folder / "config.json")
 
         def id_of(name: str) -> int | None:
             """By the name of a token, or by the id that the model gives."""
             word = self.told.get(f"{name}_token") or map_.get(f"{name}_token")
             word = word.get("content") if isinstance(word, dict) else word
             found = backend.token_to_id(word) if word else None
-            return found if found is not None else _first(model.get(f"{name}_token_id"))
+            id_ = model.get(f"{name}_token_id") if found is None else found
+            return id_[0] if isinstance(id_, list) else id_
 
         eos = id_of("eos")
         if eos is None:
             raise RegrowError(f"{folder}: the tokenizer has no eos_token; name it in {TOLD}")
-        ends = _all(generation.get("eos_token_id")) or _all(model.get("eos_token_id"))
         pad, bos, text_end = id_of("pad"), id_of("bos"), backend.token_to_id("<|endoftext|>")
         put_first = backend.encode("", add_special_tokens=True).ids
         candidates = (*put_first[:1], text_end, bos, eos)
         self.eos, self.pad = eos, eos if pad is None else pad
-        self.end = next((id_ for id_ in reversed(ends) if id_ != eos), eos)
         self.start = next(id_ for id_ in candidates if id_ is not None)
         self._bos = backend.id_to_token(bos) if bos is not None else ""
+        self.end = self._end_of_turn()
 
     def answer(self, text: str) -> list[int]:
         """The ids of what an assistant says."""
@@ -102,6 +103,15 @@ class Foreign(Tokenizer):
         ends = {"eos_token": self.backend.id_to_token(self.eos)}
         template = {"chat_template": self.template} if self.template else {}
         write_json(folder / TOLD, {**self.told, **ends, **template})
+
+    def _end_of_turn(self) -> int:
+        """The first special token after an answer; end-of-text where there is none."""
+        try:
+            ids, mask = self.chat([Message("user", "a"), Message("assistant", "b")])
+        except RegrowError:
+            return self.eos
+        specials = set(self.special.values())
+        return next((i for i, counts in zip(ids, mask) if counts and i in specials), self.eos)
 
     def _broken(self, text: str) -> str:
         for special in self.special:
@@ -178,11 +188,3 @@ def _template(folder: Path, told: Mapping[str, Any]) -> str | None:
 def _read(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = read_json(path) if path.is_file() else {}
     return found
-
-
-def _all(ids: int | list[int] | None) -> list[int]:
-    return ids if isinstance(ids, list) else [] if ids is None else [ids]
-
-
-def _first(ids: int | list[int] | None) -> int | None:
-    return next(iter(_all(ids)), None)

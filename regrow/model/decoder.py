@@ -106,13 +106,8 @@ def dropped(x: Tensor, share: float, training: bool) -> Tensor:
 class Decoder(nn.Module):
     """A language model of the shape that `config` describes; see `ModelConfig`.
 
-<<<<<<< HEAD
-    Weights start as `config.init` says (`regrow.model.init`). Under `torch.device("meta")` none
-    are allocated.
-=======
     Weights start as `config.init` says (`regrow.model.init`). Under `torch.device("meta")` only the
     tables of rotary positions are allocated.
->>>>>>> decoder
     """
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:

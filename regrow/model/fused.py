@@ -26,10 +26,8 @@ def rope_tables(
     The sign of rotate-half is in the sines: rotated = x * cos + roll(x, head_dim / 2) * sin
     (Su et al. 2021, in the half-split layout of Llama).
     """
-    # On the CPU even under torch.device("meta"), where arange alone would import torch._dynamo.
-    step = torch.arange(0, head_dim, 2, dtype=torch.float64, device="cpu")
-    angle = torch.arange(length, dtype=torch.float64, device="cpu")[:, None]
-    angle = angle * theta ** (-step / head_dim)[None]
+    frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    angle = torch.arange(length, dtype=torch.float64)[:, None] * frequency[None]
     cos, sin = angle.cos(), angle.sin()
     tables = torch.cat((cos, cos), -1).float(), torch.cat((-sin, sin), -1).float()
     return tables[0].to(device), tables[1].to(device)

@@ -22,9 +22,11 @@ _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-#: No named split is ours. Bloom's differs least: it never cuts where ours does not, and what it
-#: leaves together our merges do not join, but for spaces before a line's end and words like 'sup.
-_NEAREST, _SAID = "bloom", "llama.cpp splits text as Bloom, which is near to this node's tokenizer"
+#: No named split is ours. GPT-2's, with a vocabulary of 8192 learnt from this project's own prose
+#: and programs, gives 99.6 % and 99.3 % of the same tokens: it parts blank lines and no digits,
+#: which our merges never join. (SmolLM's gives 93.5 % and 98.5 %, Bloom's 99.4 % and 95.2 %.)
+_NEAREST = "gpt-2"
+_SAID = "llama.cpp has not this node's split of text into words; GPT-2's, which is near, is named"
 _NORMAL, _CONTROL, _USER, _UNUSED = 1, 3, 4, 5
 
 
@@ -34,7 +36,7 @@ def write_tokenizer(writer: Any, folder: Path, vocabulary: int) -> str:
 
     tokenizer = Tokenizer.load(folder)
     backend = tokenizer.backend
-    split = _name_of(backend)
+    split, same = _name_of(backend)
     words = {id_: word for word, id_ in backend.get_vocab().items()}
     types = dict.fromkeys(words, _NORMAL)
     for id_, token in backend.get_added_tokens_decoder().items():
@@ -48,7 +50,7 @@ def write_tokenizer(writer: Any, folder: Path, vocabulary: int) -> str:
     special.add_special_token.setdefault("bos", False)
     special.add_to_gguf(writer, quiet=True)
     writer.add_eot_token_id(tokenizer.end)
-    return _SAID if split == _NEAREST else ""
+    return "" if same else _SAID
 
 
 def read_tokenizer(path: Path, values: Mapping[str, Any], folder: Path) -> dict[str, int | None]:
@@ -97,17 +99,17 @@ def read_tokenizer(path: Path, values: Mapping[str, Any], folder: Path) -> dict[
     return ids
 
 
-def _name_of(backend: tokenizers.Tokenizer) -> str:
-    """What llama.cpp calls the way in which a tokenizer splits text."""
+def _name_of(backend: tokenizers.Tokenizer) -> tuple[str, bool]:
+    """What llama.cpp calls the way in which a tokenizer splits text, and whether it is the same."""
     parts = json.loads(backend.to_str())
     if parts["model"]["type"] != "BPE" or parts["normalizer"]:
         raise RegrowError("GGUF takes byte-level BPE tokenizers only; this one is another kind")
     shape = _shape(backend)
     for name, split in _splits().items():
         if _shape_of(split) == shape:
-            return name
+            return name, True
     if PATTERN in json.dumps(parts["pre_tokenizer"], ensure_ascii=False).replace("\\\\", "\\"):
-        return _NEAREST
+        return _NEAREST, False
     raise RegrowError("this tokenizer splits text as none that llama.cpp has; export a folder")
 
 
