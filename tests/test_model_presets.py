@@ -91,7 +91,7 @@ def test_a_rule_follows_the_changed_sizes_and_heads_bring_their_keys() -> None:
 def test_a_family_learns_at_the_size_of_this_machine(family: str) -> None:
     name = next(name for name in names() if preset(name).family == family)
     sizes = {"vocabulary": 40, "context": 24, "width": 32, "layers": 2, "heads": 8, "hidden": 48}
-    model = Decoder(ModelConfig(**shape(name, {**sizes, "head_dim": 4})))
+    model = Decoder(ModelConfig(**shape(name, {**sizes, "head_dim": 8})))
     x = torch.arange(20)[None] + torch.arange(8)[:, None]
     model.eval()
     before, _ = model.loss(x[:, :-1], x[:, 1:])
