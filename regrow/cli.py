@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from regrow import cli_corpus
+from regrow import cli_corpus, cli_presets
 from regrow.cli_corpus import print_json
 from regrow.errors import RegrowError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cli_corpus.app, name="corpus")
+app.command()(cli_presets.presets)
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.")]
 Run = Annotated[str | None, typer.Option("--run", help="The run's name; the last used otherwise.")]

@@ -29,7 +29,17 @@ def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
         ("nodes.acorn.stage=supervise", "nodes.acorn.stage: 'supervise' is none of"),
         ("nodes.oak.settings.mixture=txt", "'txt', which is not declared; did you mean 'text'?"),
         ("mixtures.text.twon=1", "'twon', which is no source; did you mean 'town'?"),
-        ("models.base.heads=3", "width must be a multiple of heads"),
+        ("models.base.heads=3", "models.base: model width 8 must be a multiple of heads 3"),
+        ("models.base.kv_heads=3", "models.base: kv_heads 3 must divide heads"),
+        ("models.base.vocabulary=9", "has a vocabulary of 9 and the tokenizer one of"),
+        ("models.base.positions=alibbi", "is 'alibbi'; did you mean 'alibi'?"),
+        ("models.base.activation=geglue", "'models.base.activation' is 'geglue'; did you mean"),
+        ("models.base.init=deep", "did you mean 'deepnorm'?"),
+        ("models.base.position=alibi", "'models.base.position'; did you mean 'positions'?"),
+        ("models.base.prest=opt-8m", "'models.base.prest'; did you mean 'preset'?"),
+        ("models.base.preset=opt-8n", "no preset 'opt-8n'; did you mean 'opt-8m'?"),
+        ("models.base.residual_scale=2", "residual_scale needs norm_place post"),
+        ("models.base={preset: gpt2-124m, init: induction}", "needs two layers of a plain Llama"),
         ("nodes.acorn.tokens=0", "node 'acorn' needs tokens"),
         ("nodes.acorn.model=base", "has a parent and so takes no model"),
         ("nodes.twig.parent=null", "tuned and so needs a parent"),
@@ -47,6 +57,62 @@ def test_a_mistake_is_one_line_that_names_the_fix(
         load_recipe("sapling.yaml", [override])
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_model_may_be_a_preset_with_changes(garden: Garden) -> None:
+    written = "models.base={preset: palm-8b, width: 64, layers: 2, heads: 4, head_dim: 16}"
+    config = load_recipe("sapling.yaml", [written]).models["base"].config(300)
+    assert (config.vocabulary, config.width, config.kv_heads, config.head_dim) == (300, 64, 1, 16)
+    assert (config.parallel, config.norm, config.init) == (True, "layer", "palm")
+    assert config.logit_scale == 1 / 8
+
+
+def test_a_preset_alone_is_the_published_model_with_the_tokens_of_the_corpus(
+    garden: Garden,
+) -> None:
+    from regrow.model.presets import names, preset
+
+    for name in names():
+        spec = load_recipe("sapling.yaml", [f"models.base={{preset: {name}}}"]).models["base"]
+        published = preset(name).config
+        assert spec.config(published.vocabulary) == published
+        assert spec.config(300).vocabulary == 300
+
+
+def test_a_recipe_says_every_switch_of_a_model() -> None:
+    from dataclasses import fields
+
+    from regrow.model.config import ModelConfig
+    from regrow.tree.recipe import ModelSpec
+
+    mine = {name: field for name, field in ModelSpec.model_fields.items() if name != "preset"}
+    assert mine.keys() == {field.name for field in fields(ModelConfig)}
+    for field in fields(ModelConfig):
+        if not mine[field.name].is_required() and field.name not in ("vocabulary", "init"):
+            assert mine[field.name].default == field.default, field.name
+
+
+def test_a_preset_and_its_sizes_written_out_are_the_same_model(garden: Garden) -> None:
+    def inputs(model: str) -> dict[str, object]:
+        recipe = load_recipe("sapling.yaml", [f"models.base={model}"])
+        return dict(node_inputs(recipe, "oak", None, "corpus", Digests()).values)
+
+    written = "width: 128, layers: 5, heads: 4, kv_heads: 4, hidden: 352, context: 256"
+    assert inputs("{preset: regrow-1m}") == inputs(f"{{{written}, tied: false}}")
+    assert inputs("{preset: regrow-1m, tied: true}") == inputs(f"{{{written}}}")
+
+
+def test_switches_at_rest_leave_the_fingerprint_of_a_plain_model_as_it_was(garden: Garden) -> None:
+    recipe = load_recipe("sapling.yaml")
+    model = {
+        key.removeprefix("model."): value
+        for key, value in node_inputs(recipe, "oak", None, "corpus", Digests()).values.items()
+        if key.startswith("model.")
+    }
+    assert model == {
+        "width": 8, "layers": 1, "heads": 1, "kv_heads": 1, "hidden": 16, "context": 16,
+        "rope_theta": 10000.0, "init": "plain",
+    }  # fmt: skip
 
 
 def test_nodes_that_grow_from_each_other_are_refused(garden: Garden) -> None:

@@ -9,6 +9,7 @@ from regrow.errors import RegrowError
 
 Positions = Literal["rope", "learned", "alibi", "none"]
 Norm = Literal["rms", "layer"]
+NormPlace = Literal["pre", "post"]
 Activation = Literal["swiglu", "geglu", "gelu", "gelu-tanh", "relu"]
 Init = Literal["identity", "gpt2", "opt", "bloom", "palm", "small", "deepnorm"]
 
@@ -60,7 +61,7 @@ class ModelConfig:
     position_offset: int = 0
     norm: Norm = "rms"
     norm_bias: bool = False
-    norm_place: Literal["pre", "post"] = "pre"
+    norm_place: NormPlace = "pre"
     residual_scale: float = 1.0
     embedding_norm: bool = False
     final_norm: bool = True
@@ -175,7 +176,7 @@ class ModelConfig:
 _CHOICES: dict[str, tuple[str, ...]] = {
     "positions": get_args(Positions),
     "norm": get_args(Norm),
-    "norm_place": ("pre", "post"),
+    "norm_place": get_args(NormPlace),
     "activation": get_args(Activation),
     "init": get_args(Init),
 }

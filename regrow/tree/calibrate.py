@@ -45,11 +45,8 @@ class Speeds:
 def speeds(recipe: Recipe, runs: Path, jobs: int) -> Speeds:
     """Measured now, or taken from runs/calibration.json when it is of this hour and machine."""
     threads = max(1, edge.cores() // jobs)
-    vocabulary = {"vocabulary": recipe.corpus.tokenizer.vocabulary}
-    shapes = {
-        name: model.model_dump(exclude={"init"}) | vocabulary
-        for name, model in recipe.models.items()
-    }
+    vocabulary = recipe.corpus.tokenizer.vocabulary
+    shapes = {name: model.config(vocabulary).to_dict() for name, model in recipe.models.items()}
     key = sha256_json([edge.machine(), edge.versions(), threads, jobs, shapes])[:16]
     memory = runs / "calibration.json"
     known: dict[str, Any] = read_json(memory) if memory.is_file() else {}

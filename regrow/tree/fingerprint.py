@@ -105,7 +105,7 @@ def node_inputs(recipe: Recipe, name: str, parent: str | None, corpus: str,
         | {
             "tokens": node.tokens,
             "seed": recipe.seed,
-            "model": recipe.models[node.model] if node.model else None,
+            "model": recipe.models[node.model].inputs() if node.model else None,
             **(_mixture(recipe, mixture) if mixture else {}),
             "parent": f"{node.parent} {parent}" if node.parent else None,
             "corpus": corpus,

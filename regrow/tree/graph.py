@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
-from regrow.errors import RegrowError
+from regrow.errors import RegrowError, nearest
 
 #: Each node's parent; None for a root. The order of declaration breaks ties.
 Parents = Mapping[str, str | None]
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` where a known word is near, else the known words, else nothing."""
-    names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; there are {', '.join(names)}" if names else ""
 
 
 def order(parents: Parents) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -152,6 +153,9 @@ def _explain(root: type[BaseModel], error: Mapping[str, Any]) -> str:
         return f"{place!r} is missing"
     if kind == "value_error":
         return (f"{place}: " if place else "") + str(error["ctx"]["error"])
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']+)'", error["ctx"]["expected"])
+        return f"{place!r} is {error['input']!r}{nearest(str(error['input']), choices)}"
     if kind == "union_tag_not_found":
         return f"{place!r} needs a stage"
     if kind == "union_tag_invalid":

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from regrow.corpus.settings import CorpusSettings
 from regrow.errors import RegrowError
+from regrow.model.config import Activation, Init, ModelConfig, Norm, NormPlace, Positions
 from regrow.tree import graph
 from regrow.tree.settings import (
     Count,
@@ -101,11 +102,17 @@ class MixtureSpec(Strict):
 
 
 class ModelSpec(Strict):
-    """The shape of a decoder; the vocabulary is the corpus's.
+    """The shape of a decoder: sizes and switches, which `regrow.model.config` explains one by one.
 
-    `init` says how its weights start: see `regrow.model.decoder` and `regrow.model.induction`.
+    `preset` takes those that are not written beside it from a published model (`regrow presets`);
+    scales that follow from sizes follow the sizes written here. The embedding has a row for each
+    token of the corpus's tokenizer, or `vocabulary` rows. `init` says how weights start: `plain`
+    (blocks start as the identity), `induction` (`regrow.model.induction`; plain Llama shapes) or
+    as published (`regrow.model.init`).
     """
 
+    preset: str | None = None
+    vocabulary: int | None = Field(default=None, gt=0)
     width: int = Field(gt=0)
     layers: int = Field(gt=0)
     heads: int = Field(gt=0)
@@ -113,13 +120,74 @@ class ModelSpec(Strict):
     hidden: int = Field(gt=0)
     context: int = Field(gt=0)
     rope_theta: float = Field(default=10000.0, gt=0)
-    init: Literal["plain", "induction"] = "plain"
+    norm_eps: float = Field(default=1e-5, gt=0)
+    tied: bool = True
+    head_dim: int = Field(default=0, ge=0, description="0: width / heads")
+    positions: Positions = "rope"
+    rope_share: float = Field(default=1.0, gt=0, le=1)
+    position_offset: int = Field(default=0, ge=0)
+    norm: Norm = "rms"
+    norm_bias: bool = False
+    norm_place: NormPlace = "pre"
+    residual_scale: float = Field(default=1.0, gt=0)
+    embedding_norm: bool = False
+    final_norm: bool = True
+    activation: Activation = "swiglu"
+    parallel: bool = False
+    shared_norm: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    head_bias: bool = False
+    embedding_width: int = Field(default=0, ge=0)
+    embedding_gradient: float = Field(default=1.0, gt=0, le=1)
+    logit_scale: float = Field(default=1.0, gt=0)
+    local_window: int = Field(default=0, ge=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    embedding_dropout: float = Field(default=0.0, ge=0, lt=1)
+    init: Literal["plain", "induction", "gpt2", "opt", "bloom", "palm", "small", "deepnorm"] = (
+        "plain"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_fills_in(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or not isinstance(given.get("preset"), str):
+            return given
+        from regrow.model.presets import shape
+
+        try:
+            said = shape(given["preset"], given)
+        except RegrowError as error:
+            raise ValueError(str(error)) from error
+        del said["vocabulary"]
+        if said.get("init") == "identity":
+            said["init"] = "plain"
+        return {**said, **given}
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.width % self.heads or self.heads % self.kv_heads:
-            raise ValueError("width must be a multiple of heads, and heads of kv_heads")
+    def _is_possible(self) -> Self:
+        try:
+            plain = self.config(1).llama_shaped
+        except RegrowError as error:
+            raise ValueError(str(error)) from error
+        if self.init == "induction" and (self.layers < 2 or not plain):
+            raise ValueError("init: induction needs two layers of a plain Llama shape")
         return self
+
+    def config(self, vocabulary: int) -> ModelConfig:
+        """The model's shape with a tokenizer of so many tokens; raises RegrowError."""
+        shape = self.model_dump(exclude={"preset", "init", "vocabulary"})
+        init: Init = "identity"
+        if self.init != "plain" and self.init != "induction":
+            init = self.init
+        return ModelConfig(vocabulary=self.vocabulary or vocabulary, init=init, **shape)
+
+    def inputs(self) -> dict[str, Any]:
+        """What makes the model what it is, for fingerprints: switches at rest are not named, so
+        that a new one leaves grown nodes as they are; nor is the preset, only what it stands for.
+        """
+        said = self.model_dump(mode="json", exclude={"preset"}, exclude_defaults=True)
+        return {**said, "rope_theta": self.rope_theta, "init": self.init}
 
 
 class AbilitiesSpec(Strict):
@@ -206,6 +274,13 @@ class Recipe(Strict):
             raise ValueError(str(error)) from error
         for name, node in self.nodes.items():
             _check_node(self, name, node)
+        tokens = self.corpus.tokenizer.vocabulary
+        for name, model in self.models.items():
+            if model.vocabulary is not None and model.vocabulary < tokens:
+                raise ValueError(
+                    f"model {name!r} has a vocabulary of {model.vocabulary} and the tokenizer one "
+                    f"of {tokens}; leave the model's out, or make it as large"
+                )
         sources = {*self.world.characters, "documents"}
         for name, mixture in self.mixtures.items():
             for source in (*mixture.weights, *mixture.sources):

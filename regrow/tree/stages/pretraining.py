@@ -21,7 +21,6 @@ def pretrain(context: StageContext) -> dict[str, Any]:
     from regrow.align.fit import fit_rows
     from regrow.align.rows import MixedRows, Rows
     from regrow.corpus.tokenizer import Tokenizer
-    from regrow.model.config import ModelConfig
     from regrow.model.decoder import Decoder
     from regrow.model.induction import wire_induction
     from regrow.seeds import derive
@@ -30,11 +29,10 @@ def pretrain(context: StageContext) -> dict[str, Any]:
     assert node is not None and isinstance(settings, PretrainSettings)
     if node.model is not None:
         tokenizer = Tokenizer.load(context.corpus)
-        shape = context.recipe.models[node.model].model_dump(exclude={"init"})
-        config = ModelConfig(vocabulary=tokenizer.vocabulary, **shape)
+        spec = context.recipe.models[node.model]
         weights = derive(context.seed, context.name, "weights") % 2**31
-        model = Decoder(config, seed=weights)
-        if context.recipe.models[node.model].init == "induction":
+        model = Decoder(spec.config(tokenizer.vocabulary), seed=weights)
+        if spec.init == "induction":
             wire_induction(model, seed=weights)
     else:
         model, tokenizer = parent_of(context)
