@@ -116,6 +116,7 @@ def test_what_the_decoder_does_not_compute_is_refused() -> None:
         ({"rope_scaling": {"rope_type": "llama3"}}, "rope_type 'llama3'"),
         ({"rope_scaling": {"type": "linear", "factor": 2}}, "rope_type 'linear'"),
         ({"model_type": "mistral", "sliding_window": 16}, "sliding_window 16"),
+        ({"model_type": "mistral"}, "sliding_window 4096"),
         ({"vocab_size": None}, "lacks vocab_size"),
         ({"vocab_size": "many"}, "describes no model"),
         ({"num_attention_heads": 3}, "multiple of heads"),

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from regrow.errors import RegrowError
@@ -14,6 +16,7 @@ from regrow.files import read_json, write_json
 from regrow.generate.sampler import Sampling, generate
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
+from regrow.model.families import FAMILIES
 from regrow.model.folder import check_model, config_from_hf, hf_config, load_model, save_model
 
 GPT2 = {"vocab_size": 61, "n_embd": 30, "n_layer": 2, "n_head": 5, "n_positions": 40}
@@ -155,6 +158,25 @@ def test_fields_survive_a_config_json_of_every_family() -> None:
         config = ModelConfig(**{**sizes, "context": 40, **switches})
         values = hf_config(config, "float32")
         assert (values["model_type"], config_from_hf(values)) == (kind, config)
+
+
+KEYS = sorted({key for f in FAMILIES for keys in f.keys.values() for key in keys.split()})
+WILD = [None, True, False, -1, 0, 3, 0.5, "", "gelu", [1], {}]
+
+
+@given(
+    kind=st.sampled_from([*[f.model_type for f in FAMILIES], "regrow", "mamba", None]),
+    changes=st.dictionaries(
+        st.sampled_from([*KEYS, "rope_parameters", "regrow"]), st.sampled_from(WILD), max_size=6
+    ),
+)
+def test_a_wild_config_json_is_a_shape_or_one_line(kind: Any, changes: dict[str, Any]) -> None:
+    try:
+        config = config_from_hf({**dict.fromkeys(KEYS, 4), **changes, "model_type": kind})
+    except RegrowError as error:
+        assert "\n" not in str(error)
+    else:
+        assert config.width > 0
 
 
 def test_a_shape_of_our_own_comes_back_and_transformers_refuses_it(tmp_path: Path) -> None:

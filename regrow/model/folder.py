@@ -15,7 +15,8 @@ from regrow.errors import RegrowError
 from regrow.files import read_json, write_atomic, write_json
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
-from regrow.model.families import FAMILIES, Family, training
+from regrow.model.families import FAMILIES
+from regrow.model.family import Family, training
 from regrow.model.tensors import Names, Own, Stored
 
 OWN = "regrow"  # the model_type of a shape that no class of transformers computes
@@ -52,12 +53,11 @@ def hf_config(
 
 def config_from_hf(values: Mapping[str, Any]) -> ModelConfig:
     """Read config.json; raises RegrowError for what this decoder does not compute."""
-    family = _family(values)
     try:
-        if family:
+        if family := _family(values):
             return replace(family.read(values), **values.get(OWN, {}))
         return ModelConfig(**{n: values[n] for n in ModelConfig.__slots__ if n in values})
-    except (TypeError, ValueError, ArithmeticError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         raise RegrowError(f"config.json describes no model ({error})") from error
 
 
