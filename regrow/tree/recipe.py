@@ -105,8 +105,9 @@ class ModelSpec(Strict):
     """The shape of a decoder: sizes and switches, which `regrow.model.config` explains one by one.
 
     `preset` takes those that are not written beside it from a published model (`regrow presets`);
-    scales that follow from sizes follow the sizes written here. The embedding has a row for each
-    token of the corpus's tokenizer, or `vocabulary` rows. `init` says how weights start: `plain`
+    scales that follow from sizes follow the sizes written here. (A recipe that extends another
+    writes beside what stands there; null takes a key away.) The embedding has a row for each token
+    of the corpus's tokenizer, or `vocabulary` rows. `init` says how weights start: `plain`
     (blocks start as the identity), `induction` (`regrow.model.induction`; plain Llama shapes) or
     as published (`regrow.model.init`).
     """
