@@ -60,6 +60,7 @@ def test_a_run_with_nothing_to_do_imports_no_torch(grown: Garden) -> None:
         "serve",
         "export",
         "import",
+        "presets",
         "corpus build",
         "corpus inspect",
     ],

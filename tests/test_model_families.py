@@ -19,6 +19,8 @@ from regrow.generate.sampler import Sampling, generate, score
 from regrow.model.attention import QUERY_BLOCK, Cache, alibi_slopes
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
+from regrow.train.optim import OptimSettings, build
+from regrow.train.precision import Precision
 
 every_family = pytest.mark.parametrize("name", SWITCHES)
 
@@ -380,3 +382,24 @@ def test_every_family_learns_and_all_its_gradients_are_finite(name: str) -> None
 def test_a_row_longer_than_the_context_is_refused(name: str) -> None:
     with pytest.raises(RegrowError, match=f"context of {CONTEXT}"):
         lively(family(name))(tokens(1, CONTEXT + 1))
+
+
+@every_family
+def test_muon_takes_the_matrices_of_the_blocks_and_adam_the_rest(name: str) -> None:
+    model = lively(family(name)).train()
+    optimizer = build(model, OptimSettings(), Precision(torch.float32, "for the test"))
+    matrices = {
+        label
+        for label in optimizer.trainable.masters()
+        if label.startswith("blocks.") and label.endswith(".weight") and "norm" not in label
+    }
+    assert {label for group in optimizer.groups.muon for label in group} == matrices
+    before = {label: w.clone() for label, w in optimizer.trainable.masters().items()}
+    optimizer.trainable.zero_grad()
+    loss, _ = model.loss(tokens(8, 40), tokens(8, 40, 1))
+    loss.backward()
+    optimizer.trainable.gather()
+    optimizer.step()
+    for label, weight in optimizer.trainable.masters().items():
+        assert weight.isfinite().all()
+        assert not torch.equal(weight, before[label]), label

@@ -83,7 +83,7 @@ def test_a_recipe_says_every_switch_of_a_model() -> None:
     from dataclasses import fields
 
     from regrow.model.config import ModelConfig
-    from regrow.tree.recipe import ModelSpec
+    from regrow.tree.models import ModelSpec
 
     mine = {name: field for name, field in ModelSpec.model_fields.items() if name != "preset"}
     assert mine.keys() == {field.name for field in fields(ModelConfig)}

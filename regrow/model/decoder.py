@@ -74,8 +74,7 @@ class Block(nn.Module):
         if config.norm_place == "post":
             a = config.residual_scale
             x = self.attention_norm(a * x + self._drop(self.attention(x, view)))
-            y = self.mlp_norm(a * x + self._drop(self.mlp(x)))
-            return y
+            return self.mlp_norm(a * x + self._drop(self.mlp(x)))
         x = x + self._drop(self.attention(self.attention_norm(x), view))
         return x + self._drop(self.mlp(self.mlp_norm(x)))
 
