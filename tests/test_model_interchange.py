@@ -18,6 +18,7 @@ from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.model.families import FAMILIES
 from regrow.model.folder import check_model, config_from_hf, hf_config, load_model, save_model
+from regrow.model.presets import preset
 
 GPT2 = {"vocab_size": 61, "n_embd": 30, "n_layer": 2, "n_head": 5, "n_positions": 40}
 OPT = {
@@ -40,8 +41,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("GPTNeoX", NEOX),
     ("Llama", LLAMA),
     ("Cohere", {**LLAMA, "num_key_value_heads": 1, "head_dim": 8, "logit_scale": 0.3}),
-]
-VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("GPT2", {**GPT2, "n_inner": 44, "n_head": 2, "activation_function": "gelu"}),
     ("GPT2", {**GPT2, "tie_word_embeddings": False, "layer_norm_epsilon": 1e-3}),
     ("OPT", OPT),
@@ -60,13 +59,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("Mistral", {**LLAMA, "num_key_value_heads": 3, "sliding_window": None}),
     ("Cohere", {**LLAMA, "tie_word_embeddings": False}),
 ]
-NAMED = [
-    *[pytest.param(*case, id=case[0]) for case in CASES],
-    *[
-        pytest.param(*case, id=f"{case[0]}-{n}", marks=pytest.mark.slow)
-        for n, case in enumerate(VARIANTS)
-    ],
-]
+NAMES = [f"{name}-{n}" for n, (name, _) in enumerate(CASES)]
 
 
 class Spaced:
@@ -104,7 +97,7 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("name", "settings"), NAMED)
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=NAMES)
 def test_a_family_comes_and_goes(tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -177,6 +170,25 @@ def test_a_wild_config_json_is_a_shape_or_one_line(kind: Any, changes: dict[str,
         assert "\n" not in str(error)
     else:
         assert config.width > 0
+
+
+@pytest.mark.parametrize(
+    ("preset_name", "kind"),
+    [
+        ("gpt2-1.5b", "gpt2"),
+        ("gpt3-175b", "regrow"),  # local attention in every second layer
+        ("opt-350m", "opt"),
+        ("bloom-176b", "bloom"),
+        ("palm-540b", "cohere"),
+        ("glm-130b", "regrow"),
+        ("llama2-70b", "llama"),
+        ("pythia-12b", "gpt_neox"),
+    ],
+)
+def test_a_preset_goes_out_as_the_family_that_computes_it(preset_name: str, kind: str) -> None:
+    config = preset(preset_name).config
+    values = hf_config(config, "float32")
+    assert (values["model_type"], config_from_hf(values)) == (kind, config)
 
 
 def test_a_shape_of_our_own_comes_back_and_transformers_refuses_it(tmp_path: Path) -> None:
