@@ -89,9 +89,7 @@ def save_model(
 
     weights = weights or {name: p.detach() for name, p in model.named_parameters()}
     tensors = {
-        stored.name: stored.join([weights[part].cpu() for part in stored.parts]).clone(
-            memory_format=torch.contiguous_format
-        )
+        stored.name: _alone(stored.join([weights[part].cpu() for part in stored.parts]))
         for stored in names_of(model.config).layout(model.config, weights)
     }
     dtype = str(weights["embedding"].dtype).removeprefix("torch.")
@@ -101,6 +99,12 @@ def save_model(
         {"do_sample": False, "eos_token_id": eos, "pad_token_id": pad},
     )
     write_json(folder / "config.json", hf_config(model.config, dtype, eos, pad))
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The tensor in memory of its own, as safetensors wants it; copied where it has none."""
+    tensor = tensor.contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder:
