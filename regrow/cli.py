@@ -181,10 +181,27 @@ def evaluate(node: Node, run: Run = None, runs: Runs = Path("runs"), json: Json 
 
 
 @app.command()
-def trace(node: Node, run: Run = None, runs: Runs = Path("runs"), json: Json = False) -> None:
+def trace(
+    node: Node,
+    step: Annotated[
+        int | None, typer.Option("--step", help="Count documents seen after so many steps.")
+    ] = None,
+    contains: Annotated[
+        str | None, typer.Option("--contains", metavar="TEXT", help="List documents with it.")
+    ] = None,
+    run: Run = None,
+    runs: Runs = Path("runs"),
+    json: Json = False,
+) -> None:
     """Tell what a node has seen, from the root down to it.
 
-    Example: regrow trace chatgpt --json
+    Without options: what each stage did. With --step or --contains: the documents.
+
+    \b
+    Examples:
+      regrow trace chatgpt --json
+      regrow trace davinci --step 100
+      regrow trace chatgpt --contains "the baker"
     """
     from dataclasses import asdict
 
@@ -192,6 +209,17 @@ def trace(node: Node, run: Run = None, runs: Runs = Path("runs"), json: Json = F
     from regrow.tree.runs import find_node, traced
 
     folder = find_node(runs, node, run)
+    if step is not None or contains is not None:
+        from regrow.tree.trace import containing, seen_by
+
+        visits = seen_by(folder, step)
+        found = None if contains is None else containing(folder, visits, contains)
+        if json:
+            told = {"seen": [visit.to_row() for visit in visits]}
+            print_json(told if found is None else told | {"found": [asdict(f) for f in found]})
+        else:
+            console.show_seen(visits, found)
+        return
     edges = traced(folder.parent, folder.name)
     if json:
         print_json([asdict(edge) for edge in edges])

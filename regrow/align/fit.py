@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from regrow.align.reward import Ranked, RewardModel, accuracy, batch_loss, score_rows
-from regrow.align.rows import Rows, stack
+from regrow.align.rows import Rows, stack, stack_parts
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
 from regrow.progress import Progress, silent
@@ -26,17 +26,26 @@ def fit_rows(
     folder: Path,
     *,
     z_loss: float = 0.0,
+    packing: str = "across",
     progress: Progress = silent,
 ) -> TrainSummary:
-    """Next-token prediction on the weighted targets of rows 0..settings.total."""
+    """Next-token prediction on the weighted targets of rows 0..settings.total.
+
+    Documents share rows. With packing `across` attention crosses from one into the next (GPT-3,
+    section 2.2), with `within` it does not and positions begin anew (Llama 3, section 3.2).
+    """
 
     def batch_of(step: int, first: int, rows: int) -> Any:
-        return tuple(map(torch.from_numpy, stack(supply, first, rows)))
+        batch = list(stack(supply, first, rows))
+        if packing == "within":
+            batch.append(stack_parts(supply, first, rows))
+        return tuple(map(torch.from_numpy, batch))
 
     def loss_of(model: Decoder, batch: Any) -> Any:
-        inputs, targets, weights = batch
+        inputs, targets, weights, *documents = batch
         whole = None if bool(weights.all()) else weights
-        return model.loss(inputs, targets, whole, z_loss)
+        apart = {"documents_bt": documents[0]} if documents else {}
+        return model.loss(inputs, targets, whole, z_loss, **apart)
 
     return train(model, loss_of, batch_of, settings, folder, progress)
 
