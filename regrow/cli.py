@@ -228,6 +228,48 @@ def trace(
 
 
 @app.command()
+def gc(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run's name; all otherwise.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Free it without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it only.")] = False,
+    runs: Runs = Path("runs"),
+    json: Json = False,
+) -> None:
+    """Show what no finished node needs, ask, and free it.
+
+    \b
+    Examples:
+      regrow gc
+      regrow gc seedling --yes
+      regrow gc --dry-run --json
+    """
+    from regrow.tree import console
+    from regrow.tree.gc import free, held, leftovers, runs_to_clean
+
+    told = []
+    for run in runs_to_clean(runs, name):
+        try:
+            with held(run):
+                found = leftovers(run)
+                if not json:
+                    console.show_leftovers(run, found)
+                wanted = found and not dry_run
+                freed = wanted and (yes or (not json and typer.confirm("free all this?")))
+                told.append(
+                    {"run": str(run), "leftovers": [one.to_row() for one in found],
+                     "freed": free(found, run) if freed else 0}
+                )  # fmt: skip
+        except RegrowError as error:  # in use
+            if name is not None:
+                raise
+            print(f"left alone: {error}", file=sys.stderr)
+    if json:
+        print_json(told)
+
+
+@app.command()
 def chat(
     node: Annotated[str, typer.Argument(help="A node's name, or its folder.")] = "chatgpt",
     run: Run = None,

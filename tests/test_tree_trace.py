@@ -206,7 +206,7 @@ def test_after_every_single_step_too(grown: Any) -> None:
 
 
 def test_the_edge_record_tells_documents_tokens_and_epochs_of_each_source(grown: Any) -> None:
-    run, owner, kept, record = grown
+    _, owner, kept, record = grown
     for source, own in counted(kept, owner).items():
         size = sum(SIZES[source]) + len(SIZES[source])
         tokens = sum(n for n, _ in own.values())
@@ -217,7 +217,7 @@ def test_the_edge_record_tells_documents_tokens_and_epochs_of_each_source(grown:
 
 
 def test_a_tuned_node_has_also_seen_what_its_parent_saw(grown: Any) -> None:
-    run, _, _, record = grown
+    run = grown[0]
     oak, acorn = seen_by(run / "acorn")
     assert (oak.node, acorn.node) == ("oak", "acorn")
     assert told(oak) == told(seen_by(run / "oak")[0])
@@ -275,7 +275,7 @@ def test_a_corpus_that_is_gone_or_another_is_said_in_a_line(grown: Any, tmp_path
     with pytest.raises(RegrowError, match="is another corpus than oak saw"):
         seen_by(run / "oak")
     shutil.rmtree(run / "corpus")
-    with pytest.raises(RegrowError, match="oak saw is not in .* any more"):
+    with pytest.raises(RegrowError, match="oak saw is not in"):
         seen_by(run / "oak")
 
 

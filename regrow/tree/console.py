@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from regrow.tree.edge import Edge
+from regrow.tree.gc import Leftover, amount
 from regrow.tree.live import duration
 from regrow.tree.plan import MEASURE
 from regrow.tree.run import Outcome, forecast
@@ -165,6 +166,20 @@ def show_seen(visits: Sequence[Visit], found: Sequence[Found] | None) -> None:
         console.print(f"  [dim]{escape(one.snippet)}[/dim]")
     if found and len(found) > _FOUND:
         console.print(f"{len(found) - _FOUND:,} more: --json lists all")
+
+
+def show_leftovers(run: Path, found: Sequence[Leftover]) -> None:
+    """What can be freed of a run, with sizes and reasons."""
+    console = _console()
+    if not found:
+        console.print(f"{run}: nothing to free")
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right")
+    for one in found:
+        table.add_row(amount(one.size), escape(str(one.path)), f"[dim]{one.why}[/dim]")
+    console.print(table)
+    console.print(f"{run}: {amount(sum(one.size for one in found))} can be freed")
 
 
 def show_scores(node: str, rows: Sequence[Mapping[str, Any]]) -> None:
