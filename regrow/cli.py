@@ -87,6 +87,15 @@ def run(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Another training seed, in a run of its own.")
     ] = None,
+    log_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log-to",
+            metavar="tensorboard|wandb",
+            envvar="REGROW_LOG_TO",
+            help="Write metrics there too; may be given again.",
+        ),
+    ] = None,
     runs: Runs = Path("runs"),
     json: Json = False,
 ) -> None:
@@ -98,6 +107,7 @@ def run(
       regrow run seedling --to davinci
       regrow run documents --documents my/texts documents.share=0.3
       regrow run nodes.davinci.tokens=14M --regrow davinci
+      regrow run --log-to tensorboard
     """
     from regrow.tree import console
     from regrow.tree.run import Request
@@ -106,7 +116,7 @@ def run(
     request = Request(
         words=words or (), documents=documents or (), to=to or (), start=start or (),
         accept=accept or (), regrow=regrow or (), dry_run=dry_run, jobs=jobs, seed=seed,
-        runs=runs, quiet=json,
+        log_to=log_to or (), runs=runs, quiet=json,
     )  # fmt: skip
     try:
         outcome = grow(request)
