@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from regrow.errors import RegrowError
+from regrow.model.attention import Cache
 from regrow.model.config import ModelConfig
-from regrow.model.decoder import Cache, Decoder
+from regrow.model.decoder import Decoder
 
 CONFIG = ModelConfig(vocabulary=50, width=16, layers=2, heads=4, kv_heads=2, hidden=24, context=80)
 

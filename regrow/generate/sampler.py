@@ -8,7 +8,8 @@ shapes may round otherwise in the last bit; in fp32 that changes a text only at 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 
 from regrow.errors import RegrowError
-from regrow.model.decoder import Cache, Decoder
+from regrow.model.attention import Cache
+from regrow.model.decoder import Decoder
 from regrow.seeds import rng
 
 
@@ -213,7 +215,20 @@ def _limit(prompt: list[int], model: Decoder, sampling: Sampling) -> int:
     return min(sampling.max_tokens, room)
 
 
-@torch.inference_mode()
+@contextmanager
+def _reading(model: Decoder) -> Iterator[None]:
+    """Without gradients and dropout; the model's own mode comes back afterwards."""
+    training = model.training
+    if training:
+        model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        if training:
+            model.train()
+
+
 def generate(
     model: Decoder,
     tokenizer: Decodes,
@@ -236,17 +251,18 @@ def generate(
         groups.append([_start(prompt, sampling, limit, copy, n) for n in range(samples)])
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     together = max(1, batch // max(1, samples))
-    for low in range(0, len(order), together):
-        chosen = order[low : low + together]
-        running = _Batch(
-            model,
-            tokenizer,
-            [list(prompts[i]) for i in chosen],
-            [groups[i] for i in chosen],
-            sampling,
-        )
-        while running.alive:
-            running.step()
+    with _reading(model):
+        for low in range(0, len(order), together):
+            chosen = order[low : low + together]
+            running = _Batch(
+                model,
+                tokenizer,
+                [list(prompts[i]) for i in chosen],
+                [groups[i] for i in chosen],
+                sampling,
+            )
+            while running.alive:
+                running.step()
     return [[_completion(s, tokenizer, sampling) for s in group] for group in groups]
 
 
@@ -260,11 +276,11 @@ def stream(
     Text that may yet turn out to be the start of a stop string, or of a character, is held back.
     """
     under_way = _start(prompt, sampling, _limit(prompt, model, sampling), 0, sample)
-    with torch.inference_mode():
+    with _reading(model):
         running = _Batch(model, tokenizer, [prompt], [[under_way]], sampling)
     sent = 0
     while running.alive:
-        with torch.inference_mode():
+        with _reading(model):
             running.step()
         text = _text(under_way, tokenizer, sampling)
         ready = len(text) if under_way.done else _settled(text, sampling.stop_strings)
@@ -284,7 +300,6 @@ def _settled(text: str, stops: tuple[str, ...]) -> int:
     return ready
 
 
-@torch.inference_mode()
 def score(
     model: Decoder, pairs: Sequence[tuple[list[int], list[int]]], batch: int = 64
 ) -> list[Scored]:
@@ -305,12 +320,13 @@ def score(
     same = Counter(tuple(prompt) for prompt, _ in pairs)
     alone = [i for i, (prompt, _) in enumerate(pairs) if same[tuple(prompt)] == 1]
     alone.sort(key=lambda i: -len(pairs[i][0]) - len(pairs[i][1]))
-    for low in range(0, len(alone), batch):
-        _score_whole(model, pairs, alone[low : low + batch], out)
     shared = [i for i, (prompt, _) in enumerate(pairs) if same[tuple(prompt)] > 1]
     shared.sort(key=lambda i: (-len(pairs[i][0]), pairs[i][0]))
-    for low in range(0, len(shared), batch):
-        _score_shared(model, pairs, shared[low : low + batch], out)
+    with _reading(model):
+        for low in range(0, len(alone), batch):
+            _score_whole(model, pairs, alone[low : low + batch], out)
+        for low in range(0, len(shared), batch):
+            _score_shared(model, pairs, shared[low : low + batch], out)
     return [scored for scored in out if scored is not None]
 
 

@@ -38,6 +38,9 @@ class ModelConfig:
     Attention: every second layer sees `local_window` tokens only, 0 for none (GPT-3 section 2.1).
     Packed documents are kept apart and prefixes made bidirectional by the batch, not by the shape.
 
+    `dropout` falls on what each half adds to the residual stream, `embedding_dropout` on the
+    embeddings (OPT has none there).
+
     Raises RegrowError for impossible shapes.
     """
 
@@ -72,6 +75,7 @@ class ModelConfig:
     logit_scale: float = 1.0
     local_window: int = 0
     dropout: float = 0.0
+    embedding_dropout: float = 0.0
     init: Init = "identity"
 
     def __post_init__(self) -> None:
@@ -98,13 +102,22 @@ class ModelConfig:
             )
         if self.shared_norm and not self.parallel:
             raise RegrowError("shared_norm needs parallel: two halves in turn have a norm each")
-        if not 0 <= self.dropout < 1:
-            raise RegrowError(f"dropout is a share between 0 and 1, not {self.dropout}")
+        if self.norm_place == "post" and self.parallel:
+            raise RegrowError("parallel needs norm_place pre: one sum has no place between halves")
+        if self.norm_place == "pre" and self.residual_scale != 1:
+            raise RegrowError("residual_scale needs norm_place post (DeepNorm)")
+        for name in ("dropout", "embedding_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise RegrowError(f"{name} is a share between 0 and 1, not {getattr(self, name)}")
 
     @property
     def rotary(self) -> int:
         """Channels of a head that rotary positions turn."""
         return int(self.head_dim * self.rope_share) if self.positions == "rope" else 0
+
+    def window(self, layer: int) -> int:
+        """How many tokens a query of this layer sees, itself included; 0 for all before it."""
+        return self.local_window if layer % 2 else 0
 
     @property
     def gated(self) -> bool:
@@ -115,7 +128,15 @@ class ModelConfig:
     def llama_shaped(self) -> bool:
         """Whether a plain Llama computes the same: no switch but sizes, theta, eps and tying."""
         plain = ModelConfig(1, 2, 1, 1, 1, 1, 1)
-        free = {"rope_theta", "norm_eps", "tied", "head_dim", "dropout", "init"}
+        free = {
+            "rope_theta",
+            "norm_eps",
+            "tied",
+            "head_dim",
+            "dropout",
+            "embedding_dropout",
+            "init",
+        }
         switches = [f.name for f in fields(self) if f.name not in free][7:]
         return all(getattr(self, name) == getattr(plain, name) for name in switches)
 

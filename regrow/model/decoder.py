@@ -8,54 +8,31 @@ from torch.nn import functional
 
 from regrow.errors import RegrowError
 from regrow.model import fused
+from regrow.model.attention import Cache, Cached, Sight, View, WholeRows
 from regrow.model.config import ModelConfig
+from regrow.model.init import draw_weights
+from regrow.model.norms import Norm
 
 
-class Cache:
-    """Keys and values of up to `length` tokens for each of `rows`, filled from the left.
+class Linear(nn.Linear):
+    """A linear map whose weights the decoder draws; torch's own draw would be thrown away."""
 
-    All rows share one write position; short prompts are padded on the left and masked. Keys are
-    kept transposed, as the product with the queries reads them.
-    """
-
-    def __init__(
-        self,
-        config: ModelConfig,
-        rows: int,
-        length: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | None = None,
-    ) -> None:
-        shape = (config.layers, rows, config.kv_heads)
-        d = config.head_dim
-        self.keys = torch.zeros((*shape, d, length), dtype=dtype, device=device)
-        self.values = torch.zeros((*shape, length, d), dtype=dtype, device=device)
-        self.filled = 0
-
-    def append(self, layer: int, k_bktd: Tensor, v_bktd: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values after `filled`; returns all keys so far, [b, kv_heads, d, s],
-        and all values, [b, kv_heads, s, d]."""
-        end = self.filled + k_bktd.shape[2]
-        self.keys[layer, ..., self.filled : end] = k_bktd.transpose(2, 3)
-        self.values[layer, :, :, self.filled : end] = v_bktd
-        return self.keys[layer, ..., :end], self.values[layer, :, :, :end]
-
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows, in this order; a row may be repeated."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are."""
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with rotary positions."""
+    """Multi-head, grouped-query or multi-query attention: the projections around a view."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        d, kv = config.width, config.kv_heads * config.head_dim
-        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
-        self.q = nn.Linear(d, d, bias=False)
-        self.k = nn.Linear(d, kv, bias=False)
-        self.v = nn.Linear(d, kv, bias=False)
-        self.out = nn.Linear(d, d, bias=False)
+        self.layer, self.head_dim = layer, config.head_dim
+        self.heads, self.kv_heads = config.heads, config.kv_heads
+        d, bias = config.width, config.attention_bias
+        self.q = Linear(d, config.heads * config.head_dim, bias)
+        self.k = Linear(d, config.kv_heads * config.head_dim, bias)
+        self.v = Linear(d, config.kv_heads * config.head_dim, bias)
+        self.out = Linear(config.heads * config.head_dim, d, bias)
 
     def project(self, x_btd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [b, t, heads, d] and keys and values [b, t, kv_heads, d]."""
@@ -66,104 +43,102 @@ class Attention(nn.Module):
             self.v(x_btd).view(b, t, self.kv_heads, self.head_dim),
         )
 
-    def forward(self, x_btd: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Causal attention over whole rows."""
-        mixed = fused.causal_attention(*self.project(x_btd), cos, sin)
-        y: Tensor = self.out(mixed.flatten(2))
-        return y
-
-    def attend(
-        self,
-        x_btd: Tensor,
-        cos: Tensor,
-        sin: Tensor,
-        bias_b1ts: Tensor,
-        cache: Cache | None,
-        layer: int,
-    ) -> Tensor:
-        """Attention under an explicit additive bias, over the cache and these tokens."""
-        b, t, _ = x_btd.shape
-        q, k, v = (z.transpose(1, 2) for z in self.project(x_btd))
-        q, k = fused.rotate(q, cos, sin), fused.rotate(k, cos, sin)
-        k_bkds = k.transpose(2, 3)
-        if cache is not None:
-            k_bkds, v = cache.append(layer, k, v)
-        group = self.heads // self.kv_heads
-        q = q.reshape(b, self.kv_heads, group * t, self.head_dim) * self.head_dim**-0.5
-        scores = q @ k_bkds
-        scores = scores.view(b, self.kv_heads, group, t, -1) + bias_b1ts[:, :, None]
-        weights = torch.softmax(scores, -1).view(b, self.kv_heads, group * t, -1)
-        mixed = (weights @ v).view(b, self.heads, t, self.head_dim).transpose(1, 2)
-        y: Tensor = self.out(mixed.reshape(b, t, -1))
+    def forward(self, x_btd: Tensor, view: View) -> Tensor:
+        """Attend to what the view lets this layer see."""
+        y: Tensor = self.out(view(self.layer, *self.project(x_btd)).flatten(2))
         return y
 
 
 class Block(nn.Module):
-    """Pre-norm attention and SwiGLU (Shazeer 2020) on a residual stream."""
+    """Attention and a feed-forward half on a residual stream."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.eps = config.norm_eps
-        self.attention_norm = nn.Parameter(torch.ones(config.width))
-        self.attention = Attention(config)
-        self.mlp_norm = nn.Parameter(torch.ones(config.width))
-        self.gate = nn.Linear(config.width, config.hidden, bias=False)
-        self.up = nn.Linear(config.width, config.hidden, bias=False)
-        self.down = nn.Linear(config.hidden, config.width, bias=False)
+        self.config = config
+        d, h, bias = config.width, config.hidden, config.mlp_bias
+        self.attention_norm = Norm(config)
+        self.attention = Attention(config, layer)
+        self.mlp_norm = None if config.shared_norm else Norm(config)
+        self.gate = Linear(d, h, bias) if config.gated else None
+        self.up = Linear(d, h, bias)
+        self.down = Linear(h, d, bias)
 
-    def mlp(self, x_btd: Tensor) -> Tensor:
-        """The feed-forward half, residual included."""
-        y = fused.rms_norm(x_btd, self.mlp_norm, self.eps)
+    def forward(self, x: Tensor, view: View) -> Tensor:
+        """[b, t, width] to the same."""
+        config = self.config
+        if config.parallel:
+            y = self.attention_norm(x)
+            z = y if self.mlp_norm is None else self.mlp_norm(x)
+            return x + self._drop(self.attention(y, view)) + self._drop(self.mlp(z))
+        assert self.mlp_norm is not None
+        if config.norm_place == "post":
+            a = config.residual_scale
+            x = self.attention_norm(a * x + self._drop(self.attention(x, view)))
+            y = self.mlp_norm(a * x + self._drop(self.mlp(x)))
+            return y
+        x = x + self._drop(self.attention(self.attention_norm(x), view))
+        return x + self._drop(self.mlp(self.mlp_norm(x)))
+
+    def mlp(self, x: Tensor) -> Tensor:
+        """The feed-forward half; gates as in Shazeer 2020."""
+        kind = self.config.activation
         # Gate and up stay apart: silu over a strided half costs twice as much as two products.
-        out: Tensor = x_btd + self.down(functional.silu(self.gate(y)) * self.up(y))
-        return out
+        if self.gate is not None:
+            act = functional.silu if kind == "swiglu" else functional.gelu
+            hidden = act(self.gate(x)) * self.up(x)
+        elif kind == "relu":
+            hidden = functional.relu(self.up(x))
+        else:
+            approximate = "tanh" if kind == "gelu-tanh" else "none"
+            hidden = functional.gelu(self.up(x), approximate=approximate)
+        y: Tensor = self.down(hidden)
+        return y
 
-    def forward(self, x_btd: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Whole causal rows."""
-        y = fused.rms_norm(x_btd, self.attention_norm, self.eps)
-        return self.mlp(x_btd + self.attention(y, cos, sin))
+    def _drop(self, x: Tensor) -> Tensor:
+        return dropped(x, self.config.dropout, self.training)
 
-    def attend(
-        self, x_btd: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, cache: Cache | None, layer: int
-    ) -> Tensor:
-        """Under an explicit bias, with or without a cache."""
-        y = fused.rms_norm(x_btd, self.attention_norm, self.eps)
-        return self.mlp(x_btd + self.attention.attend(y, cos, sin, bias, cache, layer))
+
+def dropped(x: Tensor, share: float, training: bool) -> Tensor:
+    """Dropout by torch's random numbers; none drawn where there is nothing to drop."""
+    return functional.dropout(x, share) if share and training else x
 
 
 class Decoder(nn.Module):
-    """A Llama-shaped language model.
+    """A language model of the shape that `config` describes; see `ModelConfig`.
 
-    Weights start at N(0, 1/width), embeddings at N(0, 0.02), and the projections that write to
-    the residual stream at 0, so that every block starts as the identity (research/microworld.md).
+    Weights start as `config.init` says (`regrow.model.init`). Under `torch.device("meta")` only the
+    tables of rotary positions are allocated.
     """
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Parameter(torch.empty(config.vocabulary, config.width))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.Parameter(torch.ones(config.width))
-        self.head = (
-            None if config.tied else nn.Parameter(torch.empty(config.vocabulary, config.width))
-        )
-        cos, sin = fused.rope_tables(config.context, config.head_dim, config.rope_theta)
+        v, d, e = config.vocabulary, config.width, config.embedding_width or config.width
+        places = config.context + config.position_offset
+        learned = config.positions == "learned"
+        self.embedding = nn.Parameter(torch.empty(v, e))
+        self.position_embedding = nn.Parameter(torch.empty(places, d)) if learned else None
+        self.head = None if config.tied else nn.Parameter(torch.empty(v, e))
+        self.head_bias = nn.Parameter(torch.empty(v)) if config.head_bias else None
+        self.norm = Norm(config) if config.final_norm else None
+        self.embedding_norm = Norm(config) if config.embedding_norm else None
+        self.project_in = Linear(e, d, bias=False) if e != d else None
+        self.project_out = Linear(d, e, bias=False) if e != d else None
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
+        with torch.device("cpu"):  # real also where the weights are not
+            cos, sin = fused.rope_tables(
+                config.context,
+                config.rotary,
+                config.rope_theta,
+                None if self.embedding.is_meta else self.embedding.device,
+            )
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.reset(seed)
 
-    @torch.no_grad()
     def reset(self, seed: int) -> None:
         """Draw all weights anew."""
-        generator = torch.Generator().manual_seed(seed)
-        for name, weight in self.named_parameters():
-            if weight.ndim == 1:
-                weight.fill_(1.0)
-            elif name.endswith(("out.weight", "down.weight")):
-                weight.zero_()
-            else:
-                std = 0.02 if name in ("embedding", "head") else weight.shape[1] ** -0.5
-                weight.normal_(0.0, std, generator=generator)
+        draw_weights(self.named_parameters(), self.config, seed)
 
     def forward(
         self,
@@ -171,27 +146,59 @@ class Decoder(nn.Module):
         positions_bt: Tensor | None = None,
         mask_bt: Tensor | None = None,
         cache: Cache | None = None,
+        *,
+        documents_bt: Tensor | None = None,
+        prefix_b: Tensor | None = None,
     ) -> Tensor:
         """Hidden states after the last norm, [b, t, width], in the dtype of the weights.
 
         Without further arguments: causal rows of real tokens at positions 0..t-1 (the fast path).
-        `mask_bs` marks real tokens among all keys, the cached ones first (s = cached + t);
-        positions default to the count of real tokens before. Raises RegrowError past the context.
+        `mask_bs` marks real tokens among all keys, the cached ones first (s = cached + t), padding
+        on the left; positions default to the count of real tokens before. `documents_bt` numbers
+        the documents packed into a row: tokens see their own only, and positions start anew with
+        each. The first `prefix_b` tokens of a row see each other. Raises RegrowError past the
+        context.
         """
-        x = fused.embed(self.embedding, ids_bt)
+        dtype, device, t = self.embedding.dtype, ids_bt.device, ids_bt.shape[1]
+        view: View
         if positions_bt is None and mask_bt is None and cache is None:
-            cos, sin = self._tables(ids_bt.shape[1])
-            for block in self.blocks:
-                x = block(x, cos, sin)
-            return fused.rms_norm(x, self.norm, self.config.norm_eps)
-        past = cache.filled if cache is not None else 0
-        bias, positions = self._bias(ids_bt, mask_bt, positions_bt, past)
-        cos, sin = (table[positions][:, None] for table in self._tables(int(positions.max()) + 1))
-        for layer, block in enumerate(self.blocks):
-            x = block.attend(x, cos, sin, bias, cache, layer)  # type: ignore[operator]
+            if documents_bt is not None and self.position_embedding is not None:
+                positions_bt = _restarted(documents_bt)
+            sight = Sight(self.config, dtype, device, documents_bs=documents_bt, prefix_b=prefix_b)
+            view = WholeRows(sight, t, *self._tables(t))
+        else:
+            if documents_bt is not None:
+                raise RegrowError("packed documents need whole rows: no cache, mask or positions")
+            past = cache.filled if cache is not None else 0
+            if mask_bt is None:
+                mask_bt = torch.ones(len(ids_bt), past + t, dtype=torch.bool, device=device)
+            if positions_bt is None:
+                positions_bt = mask_bt.long().cumsum(1)[:, past:].sub_(1).clamp_(min=0)
+            sight = Sight(self.config, dtype, device, real_bs=mask_bt.bool(), prefix_b=prefix_b)
+            tables = self._tables(int(positions_bt.max()) + 1)
+            view = Cached(sight, cache, *(table[positions_bt][:, None] for table in tables))
+        x = self._embed(ids_bt, positions_bt)
+        for block in self.blocks:
+            x = block(x, view)
         if cache is not None:
-            cache.filled += ids_bt.shape[1]
-        return fused.rms_norm(x, self.norm, self.config.norm_eps)
+            cache.filled += t
+        return x if self.norm is None else self.norm(x)
+
+    def _embed(self, ids_bt: Tensor, positions_bt: Tensor | None) -> Tensor:
+        x = fused.embed(self.embedding, ids_bt)
+        if (share := self.config.embedding_gradient) < 1:
+            x = x * share + x.detach() * (1 - share)
+        if self.project_in is not None:
+            x = self.project_in(x)
+        if self.embedding_norm is not None:
+            x = self.embedding_norm(x)
+        if self.position_embedding is not None:
+            first = self.config.position_offset
+            if positions_bt is None:
+                x = x + self.position_embedding[first : first + ids_bt.shape[1]]
+            else:
+                x = x + fused.embed(self.position_embedding, positions_bt + first)
+        return dropped(x, self.config.embedding_dropout, self.training)
 
     def _tables(self, length: int) -> tuple[Tensor, Tensor]:
         if length > self.config.context:
@@ -202,32 +209,21 @@ class Decoder(nn.Module):
         cos, sin = self.get_buffer("cos"), self.get_buffer("sin")
         return cos[:length].to(dtype), sin[:length].to(dtype)
 
-    def _bias(
-        self, ids_bt: Tensor, mask_bs: Tensor | None, positions_bt: Tensor | None, past: int
-    ) -> tuple[Tensor, Tensor]:
-        """Additive attention bias [b, 1, t, past + t] and positions [b, t]."""
-        b, t = ids_bt.shape
-        device = ids_bt.device
-        if mask_bs is None:
-            mask_bs = torch.ones(b, past + t, dtype=torch.bool, device=device)
-        if positions_bt is None:
-            positions_bt = mask_bs.long().cumsum(1)[:, past:].sub_(1).clamp_(min=0)
-        keys = torch.arange(past + t, device=device)
-        seen = keys[None] <= keys[past:, None]  # [t, s]
-        allowed = mask_bs[:, None, :].bool() & seen[None]
-        # A padded query sees itself, so that its row stays finite; nobody reads it.
-        allowed |= (keys[None] == keys[past:, None])[None]
-        bias = torch.zeros(b, 1, t, past + t, dtype=self.embedding.dtype, device=device)
-        return bias.masked_fill_(~allowed[:, None], float("-inf")), positions_bt
-
     @property
     def head_weight(self) -> Tensor:
-        """The output matrix, [vocabulary, width]."""
+        """The output matrix, [vocabulary, width] (or the embedding's own width)."""
         return self.embedding if self.head is None else self.head
+
+    def _before_head(self, hidden: Tensor) -> Tensor:
+        if self.project_out is not None:
+            hidden = functional.linear(hidden, self.project_out.weight.to(hidden.dtype))
+        scale = self.config.logit_scale
+        return hidden if scale == 1.0 else hidden * scale
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 logits [..., vocabulary]; the product itself runs in float32."""
-        return hidden.float() @ self.head_weight.float().t()
+        logits = self._before_head(hidden.float()) @ self.head_weight.float().t()
+        return logits if self.head_bias is None else logits + self.head_bias.float()
 
     def loss(
         self,
@@ -235,13 +231,17 @@ class Decoder(nn.Module):
         targets_bt: Tensor,
         weights_bt: Tensor | None = None,
         z_loss: float = 0.0,
+        *,
+        documents_bt: Tensor | None = None,
+        prefix_b: Tensor | None = None,
     ) -> tuple[Tensor, int]:
         """The mean loss over targets of weight above 0, and their number.
 
         The mean is weighted where weights are not all 0 or 1. `z_loss` (1e-4 in PaLM) adds
         z_loss * log(Z)^2 to each token's loss. Without any weighted target the loss is 0.
+        `documents_bt` and `prefix_b` are those of `forward`.
         """
-        hidden_nd = self(ids_bt).flatten(0, 1)
+        hidden_nd = self(ids_bt, documents_bt=documents_bt, prefix_b=prefix_b).flatten(0, 1)
         targets = targets_bt.flatten()
         if weights_bt is None:
             weights = torch.ones(targets.shape, dtype=torch.float32, device=targets.device)
@@ -251,5 +251,16 @@ class Decoder(nn.Module):
             if len(kept) == 0:
                 return hidden_nd.sum() * 0.0, 0
             hidden_nd, targets, weights = hidden_nd[kept], targets[kept], weights[kept]
-        loss = fused.cross_entropy(hidden_nd, self.head_weight, targets, weights, z_loss)
-        return loss, len(targets)
+        hidden_nd, head = self._before_head(hidden_nd), self.head_weight
+        if self.head_bias is not None:  # one more channel, always 1, so that no logits are held
+            hidden_nd = torch.cat((hidden_nd, hidden_nd.new_ones(len(hidden_nd), 1)), 1)
+            head = torch.cat((head, self.head_bias[:, None]), 1)
+        return fused.cross_entropy(hidden_nd, head, targets, weights, z_loss), len(targets)
+
+
+def _restarted(documents_bt: Tensor) -> Tensor:
+    """Positions that start at 0 with each document, [b, t]."""
+    place = torch.arange(documents_bt.shape[1], device=documents_bt.device).expand_as(documents_bt)
+    starts = torch.zeros_like(documents_bt, dtype=torch.bool)
+    starts[:, 1:] = documents_bt[:, 1:] != documents_bt[:, :-1]
+    return place - (place * starts).cummax(1).values

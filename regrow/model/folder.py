@@ -15,16 +15,16 @@ from regrow.model.decoder import Decoder
 
 _OUTER = {
     "embedding": "model.embed_tokens.weight",
-    "norm": "model.norm.weight",
+    "norm.weight": "model.norm.weight",
     "head": "lm_head.weight",
 }
 _BLOCK = {
-    "attention_norm": "input_layernorm.weight",
+    "attention_norm.weight": "input_layernorm.weight",
     "attention.q.weight": "self_attn.q_proj.weight",
     "attention.k.weight": "self_attn.k_proj.weight",
     "attention.v.weight": "self_attn.v_proj.weight",
     "attention.out.weight": "self_attn.o_proj.weight",
-    "mlp_norm": "post_attention_layernorm.weight",
+    "mlp_norm.weight": "post_attention_layernorm.weight",
     "gate.weight": "mlp.gate_proj.weight",
     "up.weight": "mlp.up_proj.weight",
     "down.weight": "mlp.down_proj.weight",

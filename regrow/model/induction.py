@@ -36,10 +36,12 @@ def wire_induction(model: Decoder, seed: int) -> None:
     config = model.config
     if config.layers < 2:
         raise RegrowError("init: induction needs a model of at least two layers")
+    if not config.llama_shaped or model.norm is None:
+        raise RegrowError("init: induction needs a plain Llama shape; leave out the other switches")
     generator = torch.Generator().manual_seed(seed)
     model.embedding.normal_(0.0, 1.0, generator=generator)
     model.embedding[:, 0] = CONSTANT
-    model.norm.fill_(config.width**-0.5)
+    model.norm.weight.fill_(config.width**-0.5)
     look_back, find = (cast(Block, model.blocks[n]).attention for n in (0, 1))
     d, heads = config.head_dim, min(HEADS, config.heads)
     query, key = _previous(d, config.rope_theta)

@@ -1,0 +1,216 @@
+"""Who attends to whom: over whole rows for training, over a cache for generation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from regrow.model import fused
+from regrow.model.config import ModelConfig
+
+#: Queries handled together under an explicit bias, so that a causal or local row reads no key that
+#: it cannot see.
+QUERY_BLOCK = 256
+
+
+class Cache:
+    """Keys and values of up to `length` tokens for each of `rows`, filled from the left.
+
+    All rows share one write position; short prompts are padded on the left and masked. Keys are
+    kept transposed, as the product with the queries reads them.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        rows: int,
+        length: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> None:
+        shape = (config.layers, rows, config.kv_heads)
+        d = config.head_dim
+        self.keys = torch.zeros((*shape, d, length), dtype=dtype, device=device)
+        self.values = torch.zeros((*shape, length, d), dtype=dtype, device=device)
+        self.filled = 0
+
+    def append(self, layer: int, k_bktd: Tensor, v_bktd: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new keys and values after `filled`; returns all keys so far, [b, kv_heads, d, s],
+        and all values, [b, kv_heads, s, d]."""
+        end = self.filled + k_bktd.shape[2]
+        self.keys[layer, ..., self.filled : end] = k_bktd.transpose(2, 3)
+        self.values[layer, :, :, self.filled : end] = v_bktd
+        return self.keys[layer, ..., :end], self.values[layer, :, :, :end]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows, in this order; a row may be repeated."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+
+
+class View(Protocol):
+    """What a layer's queries see of its keys and values."""
+
+    def __call__(self, layer: int, q_bthd: Tensor, k_btkd: Tensor, v_btkd: Tensor) -> Tensor:
+        """Mixed values, [b, t, heads, d]."""
+        ...
+
+
+def rotate(x_bhtd: Tensor, cos_tr: Tensor, sin_tr: Tensor) -> Tensor:
+    """Rotary positions on the first r channels; none where the tables are empty."""
+    r = cos_tr.shape[-1]
+    if r == x_bhtd.shape[-1]:
+        return fused.rotate(x_bhtd, cos_tr, sin_tr)
+    if r == 0:
+        return x_bhtd
+    return torch.cat((fused.rotate(x_bhtd[..., :r], cos_tr, sin_tr), x_bhtd[..., r:]), -1)
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """Slopes of linear biases: 2^(-8/heads), its square, and so on (Press et al. 2022, sec. 3).
+
+    Where heads are no power of two: those of the power below, then every second one of the power
+    above (as in the authors' code and in BLOOM).
+    """
+    power = 2 ** int(math.log2(heads))
+    slopes = [2 ** (-8 * (n + 1) / power) for n in range(power)]
+    return slopes + [2 ** (-4 * (2 * n + 1) / power) for n in range(heads - power)]
+
+
+class Sight:
+    """Which key a query sees, and how strongly: an additive bias made of every rule in force.
+
+    Tokens are counted along the row. `real_bs` marks real tokens, padding standing on the left;
+    `documents_bs` keeps equal ids together; the first `prefix_b` real tokens see each other (GLM,
+    Du et al. 2022, sec. 2.1).
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        real_bs: Tensor | None = None,
+        documents_bs: Tensor | None = None,
+        prefix_b: Tensor | None = None,
+    ) -> None:
+        self.config, self.dtype, self.device = config, dtype, device
+        self.real_bs, self.documents_bs, self.prefix_b = real_bs, documents_bs, prefix_b
+
+    def bias(self, layer: int, queries: range, keys: range) -> Tensor:
+        """The bias of these queries on these keys, [b or 1, heads or 1, t, s]; -inf is unseen."""
+        query = torch.arange(queries.start, queries.stop, device=self.device)
+        key = torch.arange(keys.start, keys.stop, device=self.device)
+        ahead_ts = key - query[:, None]
+        seen = (ahead_ts <= 0)[None]
+        if self.prefix_b is not None:
+            last_b1 = self.prefix_b[:, None]
+            if self.real_bs is not None:
+                last_b1 = last_b1 + (~self.real_bs).sum(1, keepdim=True)
+            seen = seen | ((query < last_b1)[:, :, None] & (key < last_b1)[:, None])
+        if window := self.config.window(layer):
+            seen = seen & (ahead_ts.abs() < window)
+        if self.documents_bs is not None:
+            of = self.documents_bs
+            same = of[:, queries.start : queries.stop, None] == of[:, None, keys.start : keys.stop]
+            seen = seen & same
+        if self.real_bs is not None:
+            seen = seen & self.real_bs[:, None, keys.start : keys.stop]
+        # A padded query sees itself, so that its row stays finite; nobody reads it.
+        seen = seen | (ahead_ts == 0)
+        strength = torch.zeros((), dtype=self.dtype, device=self.device)
+        if self.config.positions == "alibi":
+            slopes = torch.tensor(alibi_slopes(self.config.heads), device=self.device)
+            strength = (ahead_ts.clamp(max=0) * slopes[:, None, None]).to(self.dtype)
+        return torch.where(seen[:, None], strength, float("-inf"))
+
+
+class WholeRows:
+    """Rows without padding and without a cache, for training and scoring.
+
+    Plain causal attention takes the fused path; ALiBi, local layers, documents and prefixes take
+    torch's `scaled_dot_product_attention` with a bias that all layers alike share.
+    """
+
+    def __init__(self, sight: Sight, length: int, cos_tr: Tensor, sin_tr: Tensor) -> None:
+        self.sight, self.length, self.cos, self.sin = sight, length, cos_tr, sin_tr
+        self._biases: dict[int, list[tuple[range, range, Tensor]]] = {}
+
+    def __call__(self, layer: int, q_bthd: Tensor, k_btkd: Tensor, v_btkd: Tensor) -> Tensor:
+        """Mixed values, [b, t, heads, d]."""
+        config, d = self.sight.config, q_bthd.shape[-1]
+        plain = self.sight.documents_bs is None and self.sight.prefix_b is None
+        if plain and config.positions != "alibi" and not config.window(layer):
+            if self.cos.shape[-1] == d:
+                return fused.causal_attention(q_bthd, k_btkd, v_btkd, self.cos, self.sin)
+            cos, sin = self.cos[:, None], self.sin[:, None]
+            still, none = q_bthd.new_ones(self.length, d), q_bthd.new_zeros(self.length, d)
+            q_bthd, k_btkd = rotate(q_bthd, cos, sin), rotate(k_btkd, cos, sin)
+            return fused.causal_attention(q_bthd, k_btkd, v_btkd, still, none)
+        q, k, v = (x.transpose(1, 2) for x in (q_bthd, k_btkd, v_btkd))
+        q, k = rotate(q, self.cos, self.sin), rotate(k, self.cos, self.sin)
+        return _under(self._biased(layer), q, k, v).transpose(1, 2)
+
+    def _biased(self, layer: int) -> list[tuple[range, range, Tensor]]:
+        window = self.sight.config.window(layer)
+        if window not in self._biases:
+            parts = []
+            for low in range(0, self.length, QUERY_BLOCK):
+                queries = range(low, min(low + QUERY_BLOCK, self.length))
+                first = max(0, low - window + 1) if window else 0
+                last = queries.stop if self.sight.prefix_b is None else self.length
+                keys = range(first, last)
+                parts.append((queries, keys, self.sight.bias(layer, queries, keys)))
+            self._biases[window] = parts
+        return self._biases[window]
+
+
+def _under(
+    parts: Sequence[tuple[range, range, Tensor]], q_bhtd: Tensor, k_bktd: Tensor, v_bktd: Tensor
+) -> Tensor:
+    """Attention of each block of queries to its keys, [b, heads, t, d]."""
+    grouped = q_bhtd.shape[1] != k_bktd.shape[1]
+    mixed = [
+        functional.scaled_dot_product_attention(
+            q_bhtd[:, :, queries.start : queries.stop],
+            k_bktd[:, :, keys.start : keys.stop],
+            v_bktd[:, :, keys.start : keys.stop],
+            attn_mask=bias,
+            enable_gqa=grouped,
+        )
+        for queries, keys, bias in parts
+    ]
+    return torch.cat(mixed, 2)
+
+
+class Cached:
+    """New tokens after those of a cache (or none), with padding on the left."""
+
+    def __init__(self, sight: Sight, cache: Cache | None, cos_b1tr: Tensor, sin_b1tr: Tensor):
+        self.sight, self.cache, self.cos, self.sin = sight, cache, cos_b1tr, sin_b1tr
+        self._biases: dict[int, Tensor] = {}
+
+    def __call__(self, layer: int, q_bthd: Tensor, k_btkd: Tensor, v_btkd: Tensor) -> Tensor:
+        """Mixed values, [b, t, heads, d]."""
+        b, t, heads, d = q_bthd.shape
+        kv = k_btkd.shape[2]
+        q, k, v = (x.transpose(1, 2) for x in (q_bthd, k_btkd, v_btkd))
+        q, k = rotate(q, self.cos, self.sin), rotate(k, self.cos, self.sin)
+        k_bkds = k.transpose(2, 3)
+        if self.cache is not None:
+            k_bkds, v = self.cache.append(layer, k, v)
+        q = q.reshape(b, kv, heads // kv * t, d) * d**-0.5
+        scores = (q @ k_bkds).view(b, heads, t, -1) + self._bias(layer, t, v.shape[2])
+        weights = torch.softmax(scores, -1).view(b, kv, heads // kv * t, -1)
+        return (weights @ v).view(b, heads, t, d).transpose(1, 2)
+
+    def _bias(self, layer: int, t: int, s: int) -> Tensor:
+        window = self.sight.config.window(layer)
+        if window not in self._biases:
+            self._biases[window] = self.sight.bias(layer, range(s - t, s), range(s))
+        return self._biases[window]

@@ -1,0 +1,27 @@
+"""The norms: root mean square or layer, with or without a bias."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from regrow.model import fused
+from regrow.model.config import ModelConfig
+
+
+class Norm(nn.Module):
+    """RMSNorm (Zhang & Sennrich 2019) or LayerNorm (Ba et al. 2016) over the width."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.rms, self.eps = config.norm == "rms", config.norm_eps
+        self.weight = nn.Parameter(torch.ones(config.width))
+        self.bias = nn.Parameter(torch.zeros(config.width)) if config.norm_bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension; statistics in fp32."""
+        if not self.rms:
+            return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        y = fused.rms_norm(x, self.weight, self.eps)
+        return y if self.bias is None else y + self.bias
