@@ -23,6 +23,7 @@ from regrow.progress import Progress, silent
 from regrow.seeds import derive
 from regrow.train.checkpoint import Checkpoint, Checkpoints
 from regrow.train.guard import Guard, GuardSettings
+from regrow.train.meter import Meter
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import choose
 from regrow.train.schedule import Schedule, plan
@@ -276,6 +277,7 @@ def train(
     """
     with torch.random.fork_rng(devices=[]), _stop_flag() as stopped:
         run = _Run(model, settings, folder, carry)
+        meter = Meter(model, run.precision.name)
         with contextlib.closing(run.metrics):
             last = 0.0
             while run.state.step < len(run.plan):
@@ -291,7 +293,9 @@ def train(
                         settings.total,
                         loss=values["loss"],
                         tokens_per_s=values["tokens_per_s"],
+                        spikes=sum(one["event"] == "spike" for one in run.guard.ledger),
                         phase="training",
+                        **meter.share(values["tokens_per_s"]),
                     )
                 if stopped.is_set() or run.state.step % settings.every == 0:
                     run.save()

@@ -169,12 +169,24 @@ def _grow(grown: Grown, name: str, say: Say) -> float:
         record=record,
     )
     if given.node:
+        _draw(given.folder)
         write_atomic(given.folder / "README.md", card(grown.recipe, done, given.corpus))
     edge.write_edge(given.folder, done)
     (given.folder / edge.GROWING).unlink(missing_ok=True)
     for checkpoints in [*given.folder.rglob("checkpoints")]:
         shutil.rmtree(checkpoints, ignore_errors=True)
     return done.seconds
+
+
+def _draw(folder: Path) -> None:
+    """The loss plot of a node that was trained; a node without one is as good."""
+    if (folder / "metrics.jsonl").is_file():
+        from regrow.train.plot import draw
+
+        try:
+            draw(folder)
+        except Exception:
+            traceback.print_exc()
 
 
 def _mirrored(given: StageContext) -> contextlib.AbstractContextManager[None]:
