@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from regrow.align.reward import Ranked, RewardModel, accuracy, batch_loss, score_rows
-from regrow.align.rows import Rows, stack, stack_parts
+from regrow.align.rows import Rows, TextRows, stack, stack_parts
+from regrow.corpus.mixture import Schedule
+from regrow.corpus.shards import Shards
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
 from regrow.progress import Progress, silent
@@ -48,6 +50,36 @@ def fit_rows(
         return model.loss(inputs, targets, whole, z_loss, **apart)
 
     return train(model, loss_of, batch_of, settings, folder, progress)
+
+
+def fit_text(
+    model: Decoder,
+    corpus: Path,
+    folder: Path,
+    *,
+    tokens: int,
+    weights: Mapping[str, float] | None = None,
+    settings: TrainSettings | None = None,
+    packing: str = "across",
+    progress: Progress = silent,
+) -> TrainSummary:
+    """Train on `tokens` tokens of a corpus that `regrow.corpus.build` wrote.
+
+    `weights` mix its sources, by their size if None. `settings.total` is set here. Killed and
+    called again it goes on from `folder`. Raises RegrowError as `train` does, and where the
+    vocabulary of the corpus does not fit the model's.
+    """
+    shards, context = Shards.open(corpus), model.config.context
+    if shards.vocabulary > model.config.vocabulary:
+        raise RegrowError(
+            f"the tokenizer of {corpus} has {shards.vocabulary} entries, the model's vocabulary "
+            f"{model.config.vocabulary}; give it at least as many"
+        )
+    total = max(1, tokens // context)
+    settings = replace(settings or TrainSettings(total), total=total)
+    sizes = {source: float(shards.count(source)) for source in shards.sources}
+    rows = TextRows(Schedule(shards, weights or sizes, context, settings.seed, total))
+    return fit_rows(model, rows, settings, folder, packing=packing, progress=progress)
 
 
 def fit_reward(
