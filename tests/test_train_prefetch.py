@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+import torch
+from hypothesis import given
+from hypothesis import settings as trials
 from hypothesis import strategies as st
+from train_tiny import SETTINGS, run, weights
 
-from regrow.train.prefetch import Prefetch
+from regrow.train import loop
+from regrow.train.prefetch import Prefetch, made_ahead
 from regrow.train.schedule import plan
 
 Pass = tuple[int, int, int]
@@ -36,7 +42,7 @@ def test_a_run_gets_its_own_batches_in_order(micro: int) -> None:
 
 
 @given(st.lists(st.integers(0, 9), max_size=30), st.sampled_from([0, 2]))
-@settings(max_examples=20, deadline=None)
+@trials(max_examples=20, deadline=None)
 def test_rewinds_and_skips_throw_away_what_was_made(steps: list[int], micro: int) -> None:
     batches = plan(40, 4)
     with Prefetch(same, batches, micro) as ahead:
@@ -76,3 +82,14 @@ def test_an_error_is_raised_where_its_batch_is_asked_for_and_not_before() -> Non
             with pytest.raises(ValueError, match="row 2 is broken"):
                 ahead(2, 2, 1)
             ahead = Prefetch(batch_of, plan(9, 1))
+
+
+def test_a_training_run_with_batches_made_ahead_gives_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert made_ahead(same, [(0, 1)], 0, "cpu").__enter__() is same
+    settings = replace(SETTINGS, total=60, micro=3)
+    _, plain = run(tmp_path / "plain", settings)
+    monkeypatch.setattr(loop, "made_ahead", lambda *given: made_ahead(*given[:3], "cuda"))
+    _, ahead = run(tmp_path / "ahead", settings)
+    assert torch.equal(weights(plain), weights(ahead))

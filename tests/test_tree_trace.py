@@ -72,12 +72,13 @@ class Replay:
     """Records every batch of a run as it goes by, and makes some of its losses not finite."""
 
     def __init__(self, patch: pytest.MonkeyPatch, broken: tuple[int, ...] = ()) -> None:
-        self.batches: list[np.ndarray] = []
+        self.batches: dict[int, np.ndarray] = {}  # by the row after the last
         stack, loss, calls = fit.stack, Decoder.loss, [0]
 
-        def recorded(*given: Any) -> Any:
-            batch = stack(*given)
-            self.batches.append(np.concatenate([batch[0], batch[1][:, -1:]], axis=1))
+        def recorded(supply: Any, first: int, count: int) -> Any:
+            batch = stack(supply, first, count)
+            whole = np.concatenate([batch[0], batch[1][:, -1:]], axis=1)
+            self.batches[first + count] = whole
             return batch
 
         def spoilt(model: Decoder, *given: Any, **named: Any) -> Any:
@@ -91,14 +92,11 @@ class Replay:
     def accepted(self, metrics: Path) -> dict[int, np.ndarray]:
         """The batches that stand in the weights at the end, by step."""
         kept: dict[int, np.ndarray] = {}
-        batches = iter(self.batches)
         for row in read_jsonl(metrics):
             if row.get("event") == "rewind":
                 kept = {step: batch for step, batch in kept.items() if step < row["to"]}
-            elif "rows" in row:
-                batch = next(batches)
-                if "verdict" not in row:
-                    kept[row["step"]] = batch
+            elif "rows" in row and "verdict" not in row:
+                kept[row["step"]] = self.batches[row["rows"]]
         return kept
 
 

@@ -42,17 +42,17 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-        self._out = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._out = SummaryWriter(str(folder / "tensorboard"))
         self.last = -1
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Add a scalar for each figure."""
         for name, value in values.items():
-            self._out.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._out.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flush and close the event file."""
-        self._out.close()  # type: ignore[no-untyped-call]
+        self._out.close()
 
 
 class WeightsAndBiases:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -94,3 +95,16 @@ class Prefetch:
             for low in range(start, start + whole, size):
                 if later > step or low > first:
                     yield later, low, min(size, start + whole - low)
+
+
+def made_ahead(
+    batch_of: BatchOf, plan: Sequence[tuple[int, int]], micro: int, device: str
+) -> contextlib.AbstractContextManager[BatchOf]:
+    """Prefetch where an accelerator trains; on a CPU `batch_of` itself.
+
+    There a batch takes half a percent of a small model's step, and a thread that made it would take
+    it from the cores that train (docs/log.md).
+    """
+    if device == "cpu":
+        return contextlib.nullcontext(batch_of)
+    return Prefetch(batch_of, plan, micro)
