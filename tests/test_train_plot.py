@@ -33,7 +33,7 @@ def test_the_plot_is_an_svg_that_marks_spikes_and_rewinds_and_repeats_to_the_byt
     assert draw(tmp_path)
     first = (tmp_path / "loss.svg").read_bytes()
     ET.fromstring(first)
-    assert "1 spikes (dots), 1 rewinds (dashed)" in first.decode()
+    assert "spikes: 1 (dots), rewinds: 1 (dashed)" in first.decode()
     assert len(first) < 200_000
     draw(tmp_path)
     assert (tmp_path / "loss.svg").read_bytes() == first

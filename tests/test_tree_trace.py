@@ -95,7 +95,7 @@ class Replay:
         for row in read_jsonl(metrics):
             if row.get("event") == "rewind":
                 kept = {step: batch for step, batch in kept.items() if step < row["to"]}
-            elif "rows" in row and "verdict" not in row:
+            elif "event" not in row and "verdict" not in row:
                 kept[row["step"]] = self.batches[row["rows"]]
         return kept
 

@@ -32,7 +32,7 @@ def smoothed(values: Sequence[float], weight: float) -> np.ndarray:
 def draw(folder: Path) -> bool:
     """Write `folder/loss.svg` from `folder/metrics.jsonl`; False where that has no losses.
 
-    Loss with its smoothed course, gradient norm and rate (as a share of its peak) by step; spikes
+    Loss with its smoothed course (spikes left out), gradient norm and rate (as a share of its peak) by step; spikes
     are dots, rewinds lines.
     """
     path = folder / "metrics.jsonl"
@@ -58,9 +58,8 @@ def draw(folder: Path) -> bool:
         _mark(panels[0], steps, spikes)
         panels[-1].set_xlabel("step")
         if spikes or rewinds:
-            figure.suptitle(
-                f"{len(spikes)} spikes (dots), {len(rewinds)} rewinds (dashed)", fontsize=9
-            )
+            told = f"spikes: {len(spikes)} (dots), rewinds: {len(rewinds)} (dashed)"
+            figure.suptitle(told, fontsize=9)
         data = io.BytesIO()
         figure.savefig(data, format="svg", metadata={"Date": None})
     write_atomic(folder / FILE, data.getvalue())
@@ -74,7 +73,8 @@ def _line(panel: Any, steps: Sequence[dict[str, Any]], key: str, colour: str) ->
     faint = 0.35 if key == "loss" else 1.0
     panel.plot(x[::every], y[::every], color=colour, alpha=faint, linewidth=0.8)
     if key == "loss":
-        smooth = smoothed(y.tolist(), 1 - 1 / max(2, min(100, len(y) // 20)))
+        calm = [np.nan if "verdict" in row else value for row, value in zip(steps, y)]
+        smooth = smoothed(calm, 1 - 1 / max(2, min(100, len(y) // 50)))
         panel.plot(x[::every], smooth[::every], color=colour, linewidth=1.4)
     if key == "norm" and np.nanmin(y, initial=np.inf) > 0:
         panel.set_yscale("log")

@@ -138,7 +138,7 @@ def show_seen(visits: Sequence[Visit], found: Sequence[Found] | None) -> None:
     console = _console()
     table = Table(box=None, pad_edge=False)
     for heading in ("node", "step", "source"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for heading in ("documents", "tokens learnt", "epochs"):
         table.add_column(heading, justify="right")
     for visit in visits:
@@ -175,7 +175,8 @@ def show_leftovers(run: Path, found: Sequence[Leftover]) -> None:
         console.print(f"{run}: nothing to free")
         return
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(justify="right")
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
     for one in found:
         table.add_row(amount(one.size), escape(str(one.path)), f"[dim]{one.why}[/dim]")
     console.print(table)

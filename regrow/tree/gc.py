@@ -95,7 +95,8 @@ def _logs(run: Path) -> Iterator[tuple[Path, str]]:
     """Logs of the workers whose step is finished."""
     for log in sorted((run / "workers").glob("*/log.txt")):
         name = log.parent.name.removesuffix(MEASURE.replace("/", "-"))
-        if (run / name / FILE).is_file() or not (run / name).is_dir():
+        finished = (run / name / FILE).is_file() or not (run / name).is_dir()
+        if finished and log.stat().st_size:
             yield log.parent, "the log of a finished step"
 
 

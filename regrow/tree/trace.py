@@ -148,7 +148,7 @@ def _phases(folder: Path, edge: Edge) -> Iterator[_Phase]:
 
 def _training(name: str, record: Mapping[str, Any], folder: Path) -> Iterator[_Phase]:
     if "read" in record:
-        rows = [row for row in read_jsonl(folder / "metrics.jsonl") if "rows" in row]
+        rows = [row for row in read_jsonl(folder / "metrics.jsonl") if "event" not in row]
         ends = sorted({row["step"]: row["rows"] for row in rows if "verdict" not in row}.items())
         steps = max((row["step"] + 1 for row in rows), default=0)
         seen = [(first, end) for first, end in record["training"]["seen"]]
