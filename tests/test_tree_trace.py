@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tree_kit import Garden
 
 from regrow.align import fit
 from regrow.align.rlhf import steps_in
@@ -300,3 +301,46 @@ def test_steps_of_ppo_that_were_returned_from_are_not_in_the_weights() -> None:
 def test_a_snippet_is_one_line_around_the_place() -> None:
     long = "a" * 80 + "\n The  Baker\n" + "b" * 200
     assert snippet(long, "the  baker") == f"… {'a' * 58} The Baker {'b' * 99} …"
+
+
+def test_the_command_tells_it_in_words_and_in_json(
+    grown: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    garden = Garden(tmp_path, monkeypatch)
+    node, step = str(grown[0] / "oak"), ("--step", "3")
+    _, out, _ = garden.call("trace", node, *step, "--json")
+    assert json.loads(out) == {"seen": [seen_by(grown[0] / "oak", 3)[0].to_row()]}
+    _, out, _ = garden.call("trace", node, *step, "--contains", "the baker", "--json")
+    found = json.loads(out)["found"]
+    assert {row["source"] for row in found} == {"town", "code"}
+    assert all(row["first_step"] <= 3 for row in found)
+    _, out, _ = garden.call("trace", node, *step, "--contains", "the baker")
+    steps = seen_by(grown[0] / "oak")[0].steps
+    assert f"oak   3 of {steps}" in out
+    assert f"{len(found)} of these documents hold it" in out
+    assert f"town http://x/{next(f['id'] for f in found if f['source'] == 'town')}: seen" in out
+    code, _, errors = garden.call("trace", node, "--step", "999")
+    assert (code, errors) == (1, f"error: oak has {steps} steps; give --step 0 to {steps}, "
+                                 "not 999\n")  # fmt: skip
+
+
+def test_what_an_imported_forebear_saw_is_not_known(grown: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(grown[0], run)
+    edge.write_edge(run / "oak", edge.Edge("oak", "import", None, "f", {}, "", "", 0.0))
+    oak, acorn = seen_by(run / "acorn")
+    assert (oak.phase, oak.to_row()["sources"]) == ("imported", {})
+    assert acorn.tallies["demonstrations"].documents.tolist() == [0, 1, 2]
+
+
+def test_a_record_from_before_rows_were_written_down_says_how_to_go_on(
+    grown: Any, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(grown[0], run)
+    found = edge.read_edge(run / "oak")
+    assert found is not None
+    record = {key: value for key, value in found.record.items() if key != "read"}
+    edge.write_edge(run / "oak", replace(found, record=record))
+    with pytest.raises(RegrowError, match="--regrow oak` grows it anew"):
+        seen_by(run / "oak")

@@ -32,8 +32,8 @@ def smoothed(values: Sequence[float], weight: float) -> np.ndarray:
 def draw(folder: Path) -> bool:
     """Write `folder/loss.svg` from `folder/metrics.jsonl`; False where that has no losses.
 
-    Loss with its smoothed course (spikes left out), gradient norm and rate (as a share of its peak) by step; spikes
-    are dots, rewinds lines.
+    Loss with its smoothed course (spikes left out), gradient norm and rate (as a share of its peak)
+    by step; spikes are dots, rewinds lines.
     """
     path = folder / "metrics.jsonl"
     rows = list(read_jsonl(path)) if path.is_file() else []
