@@ -18,6 +18,7 @@ from tree_kit import Garden
 
 from regrow.align import fit
 from regrow.align.rlhf import steps_in
+from regrow.align.rows import TextRows
 from regrow.corpus.mixture import Schedule
 from regrow.corpus.reads import tally
 from regrow.corpus.shards import Shards, write_shards
@@ -344,3 +345,25 @@ def test_a_record_from_before_rows_were_written_down_says_how_to_go_on(
     edge.write_edge(run / "oak", replace(found, record=record))
     with pytest.raises(RegrowError, match="--regrow oak` grows it anew"):
         seen_by(run / "oak")
+
+
+def test_of_the_mix_beside_ppo_the_steps_in_the_weights_count(grown: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(grown[0], run)
+    schedule = Schedule(Shards.open(run / "corpus"), {"town": 1, "code": 1}, CONTEXT, 5, 18)
+    lines = [{"best": 1.0}, {}, {"best": 1.0}, {"returned": 1.0}, {}, {}]
+    ppo = {"steps": lines, "last": {"watched_gold": 1.0, "best": 1.0},
+           "read": {"rows": TextRows(schedule).told(), "rows_a_step": 3}}  # fmt: skip
+    (run / "oak" / "metrics.jsonl").unlink()
+    found = edge.read_edge(run / "oak")
+    assert found is not None
+    inputs = {"corpus": "c0", "settings.pretraining_mix": 0.5}
+    edge.write_edge(
+        run / "oak", replace(found, stage="rlhf", inputs=inputs, record={"ppo": ppo})
+    )  # fmt: skip
+    for step, kept in ((2, [0, 1]), (3, [0, 1, 2]), (4, [0, 1, 3]), (6, [0, 1, 3, 4, 5])):
+        (visit,) = seen_by(run / "oak", step)
+        rows = [3 * one + i for one in kept for i in range(3)]
+        slow = {(p.source, p.document) for row in rows for p in schedule.documents_of(row)}
+        seen = {(s, f"{s}-{n}") for s, t in visit.tallies.items() for n in t.documents}
+        assert (seen, visit.steps) == (slow, 6)
