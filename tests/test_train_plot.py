@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from regrow.files import write_jsonl
-from regrow.train import meter
+from regrow.train.meter import Meter
 from regrow.train.plot import draw, smoothed
+from regrow.train.precision import Precision
 
 
 def test_the_average_starts_at_the_first_value_and_passes_over_what_is_not_finite() -> None:
@@ -49,11 +51,14 @@ def test_without_losses_nothing_is_drawn(tmp_path: Path) -> None:
 def test_the_share_is_flops_a_second_over_the_measured_rate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        meter, "choose", lambda: SimpleNamespace(bf16_gflops=200.0, fp32_gflops=50.0)
-    )
+    def meter(dtype: torch.dtype, *rates: float) -> Meter:
+        return Meter(model, Precision(dtype, "", *rates))
+
     model = SimpleNamespace(config=SimpleNamespace(flops_per_token=lambda: 1e6))
-    assert meter.Meter(model, "bf16").share(50_000) == {"matrix_share": 0.25}
-    assert meter.Meter(model, "fp32").share(25_000) == {"matrix_share": 0.5}
-    assert meter.Meter(model, "fp16").share(25_000) == {}
-    assert meter.Meter(SimpleNamespace(), "bf16").share(25_000) == {}
+    assert meter(torch.bfloat16, 200.0, 50.0).share(50_000) == {"matrix_share": 0.25}
+    assert meter(torch.float32, 200.0, 50.0).share(25_000) == {"matrix_share": 0.5}
+    timed = Precision(torch.bfloat16, "", 100.0, 50.0)
+    monkeypatch.setattr("regrow.train.meter.choose", lambda: timed)
+    assert meter(torch.bfloat16).share(50_000) == {"matrix_share": 0.5}  # asked for, timed now
+    model = SimpleNamespace()
+    assert meter(torch.bfloat16, 200.0, 50.0).share(25_000) == {}

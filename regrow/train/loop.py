@@ -279,7 +279,7 @@ def train(
     """
     with torch.random.fork_rng(devices=[]), _stop_flag() as stopped:
         run = _Run(model, settings, folder, carry)
-        meter = Meter(model, run.precision.name)
+        meter = Meter(model, run.precision)
         device = run.optimizer.trainable.master.device
         ahead = made_ahead(batch_of, run.plan, settings.micro, device.type)
         with contextlib.closing(run.metrics), ahead as batches:

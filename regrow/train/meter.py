@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from regrow.train.precision import choose
+from regrow.train.precision import Precision, choose
 
 
 class Meter:
@@ -14,11 +14,13 @@ class Meter:
     share.
     """
 
-    def __init__(self, model: Any, precision: str) -> None:
+    def __init__(self, model: Any, precision: Precision) -> None:
         config = getattr(model, "config", None)
         reckon = getattr(config, "flops_per_token", None)
-        self.flops = float(reckon()) if reckon else 0.0
-        self.rate = 1e9 * getattr(choose(), f"{precision}_gflops", 0.0) if self.flops else 0.0
+        self.flops, self.rate = float(reckon()) if reckon else 0.0, 0.0
+        if self.flops:  # a format that was asked for, or resumed, has not been timed yet
+            timed = precision if precision.fp32_gflops else choose()
+            self.rate = 1e9 * getattr(timed, f"{precision.name}_gflops", 0.0)
 
     def share(self, tokens_per_s: float) -> dict[str, float]:
         """`matrix_share`, 0 to 1, for a progress call; nothing where it is not known."""
