@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -276,7 +276,8 @@ class Rlhf:
             self.optimizer.trainable.publish()
             self.controller.beta *= 2
         figures = {"watched_gold": gold, "watched_reward": reward}
-        return figures | ({"returned": 1.0} if verdict == "fell" else {})
+        mark = {"best": "best", "fell": "returned"}.get(verdict)
+        return figures | ({mark: 1.0} if mark else {})
 
     def run(self, folder: Path, progress: Progress = silent) -> dict[str, Any]:
         """Go on from the last checkpoint in `folder` to the end; returns the figures by step."""
@@ -310,6 +311,21 @@ class Rlhf:
         if self.guard is None:
             return {"steps": lines}
         return {"steps": lines, "last": last, "guard": self.guard.state()}
+
+
+def steps_in(lines: Sequence[Mapping[str, Any]], last: Mapping[str, Any] | None) -> list[int]:
+    """The steps that stand in the weights after the steps of `lines`, in order, counted from 0.
+
+    A watch comes before its step: it kept the weights as the `best` so far, or returned to those.
+    `last` is the watch after the end, whose best is what was saved; None while a run goes on.
+    """
+    seen: list[int] = []
+    best: list[int] = []
+    for step, line in enumerate([*lines, last or {}]):
+        best = list(seen) if line.get("best") else best
+        seen = list(best) if line.get("returned") else seen
+        seen.append(step)
+    return seen[:-1] if not last else best
 
 
 def _groups(families: Sequence[str], least: int = 8) -> list[str]:

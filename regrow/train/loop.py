@@ -23,13 +23,16 @@ from regrow.progress import Progress, silent
 from regrow.seeds import derive
 from regrow.train.checkpoint import Checkpoint, Checkpoints
 from regrow.train.guard import Guard, GuardSettings
+from regrow.train.meter import Meter
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import choose
+from regrow.train.prefetch import made_ahead
 from regrow.train.schedule import Schedule, plan
 
 #: Called as loss_of(model, batch) -> (mean loss, number of tokens it is the mean of).
 LossOf = Callable[[Any, Any], tuple[Tensor, int]]
-#: Called as batch_of(step, first_row, rows) -> batch; must depend on nothing else.
+#: Called as batch_of(step, first_row, rows) -> batch; must depend on nothing else. Off the CPU it
+#: is called ahead of time, on a thread of its own.
 BatchOf = Callable[[int, int, int], Any]
 
 
@@ -276,13 +279,16 @@ def train(
     """
     with torch.random.fork_rng(devices=[]), _stop_flag() as stopped:
         run = _Run(model, settings, folder, carry)
-        with contextlib.closing(run.metrics):
+        meter = Meter(model, run.precision)
+        device = run.optimizer.trainable.master.device
+        ahead = made_ahead(batch_of, run.plan, settings.micro, device.type)
+        with contextlib.closing(run.metrics), ahead as batches:
             last = 0.0
             while run.state.step < len(run.plan):
                 if run.guard.skips(run.state.step):
                     run.state.step += 1
                     continue
-                values = run.step(model, loss_of, batch_of)
+                values = run.step(model, loss_of, batches)
                 now = time.monotonic()
                 if now - last > 0.2:
                     last = now
@@ -291,7 +297,9 @@ def train(
                         settings.total,
                         loss=values["loss"],
                         tokens_per_s=values["tokens_per_s"],
+                        spikes=sum(one["event"] == "spike" for one in run.guard.ledger),
                         phase="training",
+                        **meter.share(values["tokens_per_s"]),
                     )
                 if stopped.is_set() or run.state.step % settings.every == 0:
                     run.save()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from regrow.tree.live import choose_display, duration
 from regrow.tree.load import load_recipe, recipe_names
 from regrow.tree.plan import MEASURE, Step, accept, clear, make_plan
 from regrow.tree.recipe import Recipe
-from regrow.tree.worker import RECIPE
+from regrow.tree.worker import LOG_TO, RECIPE
 
 _HOUR = 3600.0
 
@@ -36,6 +37,7 @@ class Request:
     dry_run: bool = False
     jobs: int | None = None
     seed: int | None = None
+    log_to: Sequence[str] = ()  # tensorboard, wandb
     runs: Path = Path("runs")
     quiet: bool = False  # the caller prints the answer itself
 
@@ -110,6 +112,11 @@ def _sort_words(request: Request) -> tuple[str, list[str], list[str]]:
 def run(request: Request) -> Outcome:
     """Grow what is missing. Raises RegrowError with one line that names the fix."""
     recipe = ask(request)
+    if request.log_to:
+        from regrow.train.log import check
+
+        check(request.log_to)
+        os.environ[LOG_TO] = " ".join(request.log_to)  # the workers inherit it
     folder = request.runs / recipe.name
     jobs = request.jobs or default_jobs()
     if request.dry_run:

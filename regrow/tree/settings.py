@@ -65,10 +65,15 @@ class Finish(Strict):
     )
 
 
+#: Whether attention crosses from one document of a row into the next (GPT-3) or not (Llama 3).
+Packing = Literal["across", "within"]
+
+
 class PretrainSettings(Training):
     """Next-token prediction on a mixture, from nothing or from the parent."""
 
     mixture: str
+    packing: Packing = "across"
     finish: Finish | None = None
 
 
@@ -84,6 +89,7 @@ class SupervisedSettings(Training):
         default=0.0, description="share of rows from the pretraining mixture `mixture`"
     )
     mixture: str | None = None
+    packing: Packing = "across"
 
 
 class FeedmeSettings(SupervisedSettings):

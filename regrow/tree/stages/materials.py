@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +137,46 @@ def fitting(
 
 
 def conversation_rows(
-    context: StageContext, model: Any, tokenizer: Any, conversations: Sequence[Conversation]
+    context: StageContext,
+    model: Any,
+    tokenizer: Any,
+    conversations: Sequence[Conversation],
+    name: str = "demonstrations",
 ) -> Any:
-    """Conversations packed into rows of the model's context."""
+    """Conversations packed into rows of the model's context; `name` says what they are."""
     from regrow.align.rows import ConversationRows
     from regrow.seeds import derive
 
     seed = derive(context.seed, context.name, "tuning")
-    return ConversationRows(conversations, tokenizer, model.config.context, seed)
+    return ConversationRows(conversations, tokenizer, model.config.context, seed, name)
+
+
+def read(supply: Any, seen: Iterable[tuple[int, int]]) -> dict[str, Any]:
+    """What the rows [first, end) that were seen held, by source, for the edge record.
+
+    `rows` makes the same rows again, so that `regrow trace` can tell their documents. Epochs are
+    of the tokens learnt from; conversations have none, as only their answers are learnt from.
+    """
+    from regrow.corpus.reads import tally
+
+    told = supply.told()
+    sizes = supply_sizes(supply)
+    sources: dict[str, dict[str, float]] = {}
+    for source, own in tally(r for first, end in seen for r in supply.readings(first, end)).items():
+        tokens = int(own.tokens.sum())
+        sources[source] = {"documents": len(own.documents), "tokens": tokens}
+        if source in sizes:
+            sources[source]["epochs"] = round(tokens / sizes[source], 4)
+    return {"rows": told, "sources": sources}
+
+
+def supply_sizes(supply: Any) -> dict[str, int]:
+    """Tokens by source, of the texts in a supply."""
+    sizes: dict[str, int] = {}
+    for one in getattr(supply, "supplies", [supply]):
+        if schedule := getattr(one, "schedule", None):
+            sizes |= {name: schedule.shards.count(name) for name in schedule.names}
+    return sizes
 
 
 def some(rows: list[Conversation], count: int, seed: int, purpose: str) -> list[Conversation]:
