@@ -8,8 +8,9 @@ from test_model_decoder import CONFIG, ids, random_model
 from torch import nn
 
 from regrow.errors import RegrowError
-from regrow.train.optim import Optimizer, OptimSettings, build, orthogonalise
+from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import Precision, Trainable, choose
+from regrow.train.rules import orthogonalise
 
 FP32, BF16 = choose("fp32"), choose("bf16")
 
@@ -169,5 +170,5 @@ def test_precision_says_what_it_chose_and_why() -> None:
 
 
 def test_an_unknown_optimizer_is_refused() -> None:
-    with pytest.raises(RegrowError, match="muon or adamw"):
+    with pytest.raises(RegrowError, match="muon, adamw or adafactor"):
         OptimSettings("sgd")

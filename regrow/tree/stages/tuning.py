@@ -51,7 +51,7 @@ def tune(
     summary = fit_rows(
         model,
         MixedRows(supplies, shares, total, context.seed),
-        training(settings, total, context.seed),
+        training(settings, total, context.seed, model.config.context),
         folder,
         z_loss=settings.z_loss,
         progress=context.progress,
