@@ -94,9 +94,7 @@ def test_adafactor_without_momentum_is_torch_adafactor_unfactored() -> None:
     first, second = torch.zeros_like(ours), torch.zeros_like(ours)
     for count in range(1, 7):
         grad = torch.randn(300, generator=generator)
-        rules.adafactor(
-            ours, grad, first, second, count=count, rate=1e-2, decay=0.0, momentum=0.0
-        )
+        rules.adafactor(ours, grad, first, second, count=count, rate=1e-2, decay=0.0, momentum=0.0)
         theirs.grad = grad.clone()
         torchs.step()
     torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-7)

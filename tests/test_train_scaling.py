@@ -134,7 +134,7 @@ def test_endless_overflows_end_with_one_line_that_names_the_step(tmp_path: Path)
         return loss + (loss - loss.detach()) * 1e9, n
 
     # 2^16 halves 21 times to the floor of 2^-5; the step after, 21 counted from 0, is the last
-    with pytest.raises(RegrowError, match="at step 21: .* precision bf16 or fp32"):
+    with pytest.raises(RegrowError, match=r"at step 21: .* precision bf16 or fp32"):
         run(tmp_path, exploding)
 
 

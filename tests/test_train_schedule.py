@@ -135,7 +135,7 @@ def ramps(draw: st.DrawFn) -> tuple[int, Ramp]:
         by, times = draw(st.integers(1, 8)), draw(st.integers(0, 6))
         start = draw(st.integers(1, 30))
         return start + by * times, Ramp(start, over=draw(st.integers(0, 300)), by=by)
-    sizes = sorted(draw(st.lists(st.integers(1, rows), min_size=1, max_size=4))) + [rows]
+    sizes = [*sorted(draw(st.lists(st.integers(1, rows), min_size=1, max_size=4))), rows]
     steps = draw(st.sets(st.integers(1, 40), min_size=len(sizes) - 1, max_size=len(sizes) - 1))
     return rows, Ramp(sizes[0], at=tuple(zip(sorted(steps), sizes[1:])))
 

@@ -57,9 +57,9 @@ class TrainSettings:
 @dataclass(frozen=True, slots=True)
 class TrainSummary:
     """What a run did. `loss` is the mean over the last 5 % of its steps; `seen` the row ranges
-    [first, end) that moved weights, in order; `overflows` counts the steps that fp16 could not hold;
-    `ledger` has spikes, rewinds and what resuming found.
-    The weights are a function of the settings, the batches and `threads`."""
+    [first, end) that moved weights, in order; `overflows` the number of steps lost to fp16's range;
+    `ledger` spikes, rewinds and what resuming found. The weights are a function of the
+    settings, the batches and `threads`."""
 
     steps: int
     rows: int

@@ -196,9 +196,9 @@ class Optimizer:
 
     def carry(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the moments of a parent's optimizer, and nothing else."""
-        moments = {name: tensors[name] for name in ("first", "second") if name in tensors}
-        mine = {name: own for name, own in self.tensors().items() if name not in ("first", "second")}
-        self.load(moments | mine, self.count)
+        carried = {name: tensors[name] for name in ("first", "second") if name in tensors}
+        kept = {name: t for name, t in self.tensors().items() if name not in ("first", "second")}
+        self.load(carried | kept, self.count)
 
     def release(self) -> None:
         """Give the model its fp32 weights as plain parameters: the average where one is kept."""

@@ -40,7 +40,7 @@ def gemm_rate(
     clock: Callable[[], float] = time.perf_counter,
     device: torch.device = CPU,
 ) -> float:
-    """The best measured GFLOP/s of a size^3 matrix product on a device, with the current threads."""
+    """The best measured GFLOP/s of a size^3 matrix product on a device with the current threads."""
     a = torch.ones(size, size, dtype=dtype, device=device)
     best = float("inf")
     spent = 0.0

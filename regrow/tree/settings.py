@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from regrow.errors import RegrowError
+from regrow.train.schedule import Ramp
+
 _UNITS = {"k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 
 
@@ -94,22 +97,29 @@ class Training(Strict):
 
     @model_validator(mode="after")
     def _words_that_belong_together(self) -> Training:
-        """A word that another word makes void is an error where a recipe states it."""
-        stated = self.model_fields_set
+        """A word that another word makes void is an error, unless it has its default."""
         for word, schedules in _OF_SCHEDULE.items():
-            if word in stated and self.schedule not in schedules:
+            changed = getattr(self, word) != type(self).model_fields[word].default
+            if changed and self.schedule not in schedules:
                 raise ValueError(
                     f"{word} belongs to schedule {' or '.join(schedules)}, not to {self.schedule}"
                 )
-        if "floor" in stated and self.floor and self.schedule == "flat":
+        if self.floor and self.schedule == "flat":
             raise ValueError("schedule flat has no floor; use wsd, linear, cosine or inverse-sqrt")
-        if self.ramp and self.ramp_at:
-            raise ValueError("the batch grows over a span (ramp) or at steps (ramp_at), not both")
-        if self.ramp_by and not self.ramp:
-            raise ValueError("ramp_by needs ramp, the part of the run over which the batch grows")
-        if self.ramp_from and not (self.ramp or self.ramp_at):
-            raise ValueError("ramp_from needs ramp or ramp_at, which say how the batch grows")
+        if (self.ramp_from or self.ramp_by) and not (self.ramp or self.ramp_at):
+            raise ValueError("ramp_from and ramp_by need ramp or ramp_at, which say how it grows")
+        try:
+            self.batch_ramp(over=int(self.ramp > 0)).check(self.rows)
+        except RegrowError as error:
+            raise ValueError(str(error)) from error
         return self
+
+    def batch_ramp(self, over: int) -> Ramp:
+        """How the batch grows, where `ramp` comes to so many rows."""
+        if not (self.ramp or self.ramp_at):
+            return Ramp()
+        start = self.ramp_from or max(1, self.rows // 4)
+        return Ramp(start, over, self.ramp_by, tuple(sorted(self.ramp_at.items())))
 
 
 class Finish(Strict):

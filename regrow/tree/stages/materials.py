@@ -9,6 +9,7 @@ from typing import Any
 from regrow.errors import RegrowError
 from regrow.files import read_jsonl
 from regrow.records import Conversation
+from regrow.train.schedule import Ramp, Schedule, plan
 from regrow.tree.recipe import DataSpec
 from regrow.tree.settings import Training
 from regrow.tree.stage import StageContext
@@ -30,7 +31,9 @@ def training(settings: Training, total: int, seed: int, length: int) -> Any:
         average=settings.average,
     )
     steps = max(1, total // settings.rows)
-    ramp = _ramp(settings, total, length)
+    ramp = Ramp()
+    if total >= settings.rows:
+        ramp = settings.batch_ramp(round(_share(settings.ramp, total, length) * total))
     return TrainSettings(
         total=total,
         rows=min(settings.rows, total),
@@ -48,26 +51,11 @@ def _share(span: float, total: int, length: int) -> float:
     return span if span <= 1 else span / (total * length)
 
 
-def _ramp(settings: Training, total: int, length: int) -> Any:
-    """How the batch grows. Raises RegrowError where it does not meet the full batch."""
-    from regrow.train.schedule import Ramp
-
-    if not (settings.ramp or settings.ramp_at) or total < settings.rows:
-        return Ramp()
-    start = settings.ramp_from or max(1, settings.rows // 4)
-    over = round(_share(settings.ramp, total, length) * total)
-    ramp = Ramp(start, over, settings.ramp_by, tuple(sorted(settings.ramp_at.items())))
-    ramp.check(settings.rows)
-    return ramp
-
-
-def _schedule(settings: Training, total: int, length: int, ramp: Any) -> Any:
+def _schedule(settings: Training, total: int, length: int, ramp: Ramp) -> Schedule:
     """How the rate changes; linear and cosine fall from the end of the warm-up on."""
-    from regrow.train.schedule import Schedule, plan
-
     batches = plan(total, min(settings.rows, total), ramp)
     warmup = min(settings.warmup, max(1, max(1, total // settings.rows) // 4))
-    warm = min(1.0, _share(settings.warmup_tokens, total, length)) if settings.warmup_tokens else 0
+    warm = min(1.0, settings.warmup_tokens / (total * length))
     shape: str
     if settings.schedule == "wsd":
         shape, decay, end = settings.cooldown, settings.decay, 1.0
