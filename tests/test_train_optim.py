@@ -187,6 +187,16 @@ def test_adamw_follows_torch_to_the_last_digits() -> None:
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=name)
 
 
+def test_muon_in_small_parts_is_muon_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [random_model(), random_model()]
+    for model, together in zip(models, (1 << 21, 300)):
+        monkeypatch.setattr("regrow.train.optim.TOGETHER", together)
+        optimizer = build(model, OptimSettings(rate=0.02), FP32)
+        one_step(optimizer, model, 0)
+    for (name, a), (_, b) in zip(*(model.named_parameters() for model in models)):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=0, msg=name)
+
+
 def test_orthogonalise_brings_all_singular_values_near_one() -> None:
     x = torch.randn(3, 24, 16, generator=torch.Generator().manual_seed(0))
     values = torch.linalg.svdvals(orthogonalise(x).float())

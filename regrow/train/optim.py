@@ -18,6 +18,9 @@ from regrow.train.scaling import LossScale
 
 NAMES = ("muon", "adamw", "adafactor")
 DECAYS = ("usual", "blocks", "matrices", "all")
+#: Weights that Muon works on at once: beyond some 8 MB they leave the cache, and a product for
+#: each matrix is quicker (by a tenth at width 768) and holds less memory.
+TOGETHER = 1 << 21
 _IN_BLOCK = re.compile(r"(^|\.)blocks\.\d+\.")
 
 
@@ -223,7 +226,11 @@ def _groups(model: nn.Module, settings: OptimSettings) -> _Groups:
     for name, p in parameters.items():
         if muon and _IN_BLOCK.search(name) and p.ndim == 2:
             by_shape.setdefault(tuple(p.shape), []).append(name)
-    first = [name for names in by_shape.values() for name in names]
+    together: list[list[str]] = []
+    for names in by_shape.values():
+        count = max(1, TOGETHER // parameters[names[0]].numel())
+        together += [names[low : low + count] for low in range(0, len(names), count)]
+    first = [name for names in together for name in names]
     decays = settings.decays
     if decays == "usual":
         decays = "blocks" if muon else "matrices"
@@ -237,7 +244,7 @@ def _groups(model: nn.Module, settings: OptimSettings) -> _Groups:
     rest.sort(key=lambda name: (spared(name), parameters[name].ndim < 2))
     muon_end = sum(parameters[name].numel() for name in first)
     decayed = muon_end + sum(parameters[name].numel() for name in rest if not spared(name))
-    return _Groups([*first, *rest], list(by_shape.values()), muon_end, decayed)
+    return _Groups([*first, *rest], together, muon_end, decayed)
 
 
 def build(
