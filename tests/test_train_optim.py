@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from test_model_decoder import CONFIG, ids, random_model
 from torch import nn
+from train_tiny import SETTINGS, run, weights
 
 from regrow.errors import RegrowError
 from regrow.train import rules
+from regrow.train.checkpoint import Checkpoints
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import Precision, Trainable, choose
 from regrow.train.rules import orthogonalise
@@ -307,3 +312,13 @@ def test_an_unknown_optimizer_is_refused() -> None:
         OptimSettings(decays="gains")
     with pytest.raises(RegrowError, match="from 0 to below 1"):
         OptimSettings(average=1.0)
+
+
+def test_a_run_leaves_the_average_in_the_model(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, total=40, optim=OptimSettings(average=0.9))
+    _, model = run(tmp_path, settings)
+    saved = Checkpoints(tmp_path / "checkpoints").load()
+    assert saved is not None
+    average, master = (saved.tensors[name].sort().values for name in ("average", "master"))
+    assert torch.equal(weights(model).sort().values, average)  # the buffers have another order
+    assert not torch.equal(average, master)

@@ -37,8 +37,9 @@ BatchOf = Callable[[int, int, int], Any]
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """A run: `total` rows in batches of `rows`, each step in passes of at most `micro` rows (0:
-    the whole batch). `precision` is auto, bf16, fp16 or fp32; `device` auto, cuda, mps or cpu.
-    `every` and `keep` say how often to save and how many to keep."""
+    the whole batch); `ramp` says how the batch grows to that. `precision` is auto, bf16, fp16 or
+    fp32; `device` auto, cuda, mps or cpu. `every` and `keep` say how often to save and how many to
+    keep."""
 
     total: int
     rows: int = 16
