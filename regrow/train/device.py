@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -54,7 +56,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
     """The state of torch's generators, of the CPU's and of the device's own, for a checkpoint."""
     state = {"rng": torch.get_rng_state()}
     if device.type != "cpu":
-        state["rng_device"] = torch.get_device_module(device).get_rng_state()
+        state["rng_device"] = torch.get_device_module(device).get_rng_state(device)
     return state
 
 
@@ -62,11 +64,14 @@ def set_random_state(device: torch.device, state: dict[str, Tensor]) -> None:
     """Restore what `random_state` gave; on a device that it did not know, only the CPU's."""
     torch.set_rng_state(state["rng"])
     if device.type != "cpu" and "rng_device" in state:
-        torch.get_device_module(device).set_rng_state(state["rng_device"])
+        torch.get_device_module(device).set_rng_state(state["rng_device"], device)
 
 
-def fork_random_state(device: torch.device) -> Any:
+@contextlib.contextmanager
+def fork_random_state(device: torch.device) -> Iterator[None]:
     """A context that leaves the caller's generators as they were."""
-    if device.type == "cpu":
-        return torch.random.fork_rng(devices=[])
-    return torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)
+    before = random_state(device)
+    try:
+        yield
+    finally:
+        set_random_state(device, before)

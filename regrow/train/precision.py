@@ -40,12 +40,20 @@ def gemm_rate(
     clock: Callable[[], float] = time.perf_counter,
     device: torch.device = CPU,
 ) -> float:
-    """The best measured GFLOP/s of a size^3 matrix product on a device with the current threads."""
-    a = torch.ones(size, size, dtype=dtype, device=device)
+    """The best measured GFLOP/s of a size^3 matrix product on a device with the current threads.
+
+    0 where an accelerator does not have the format at all.
+    """
     best = float("inf")
     spent = 0.0
-    a @ a  # the first product sets up kernels
-    synchronise(device)
+    try:
+        a = torch.ones(size, size, dtype=dtype, device=device)
+        a @ a  # the first product sets up kernels
+        synchronise(device)
+    except (RuntimeError, TypeError):
+        if device.type == "cpu" or dtype == torch.float32:
+            raise
+        return 0.0
     while spent < seconds or best == float("inf"):
         start = clock()
         a @ a
