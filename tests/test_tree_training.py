@@ -109,9 +109,9 @@ def test_every_stage_that_trains_knows_the_words() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ({"schedule": "cosin"}, "'schedule': input should be 'wsd', 'linear', 'cosine'"),
-        ({"optimizer": "adam"}, "'optimizer': input should be 'muon', 'adamw' or 'adafactor'"),
-        ({"precision": "int8"}, "'precision': input should be 'auto', 'bf16', 'fp16' or 'fp32'"),
+        ({"schedule": "cosin"}, "'schedule' is 'cosin'; did you mean 'cosine'?"),
+        ({"optimizer": "adam"}, "'optimizer' is 'adam'; did you mean 'adamw'?"),
+        ({"precision": "int8"}, "'precision' is 'int8'; there are auto, bf16, fp16, fp32"),
         ({"schedule": "cosine", "decay": 0.3}, "decay belongs to schedule wsd, not to cosine"),
         ({"floor_at": 0.9}, "floor_at belongs to schedule linear or cosine, not to wsd"),
         ({"hold": 5, "schedule": "flat"}, "hold belongs to schedule inverse-sqrt, not to flat"),
