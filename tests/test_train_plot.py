@@ -52,13 +52,13 @@ def test_the_share_is_flops_a_second_over_the_measured_rate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def meter(dtype: torch.dtype, *rates: float) -> Meter:
-        return Meter(model, Precision(dtype, "", *rates))
+        return Meter(model, Precision(dtype, "", *rates), torch.device("cpu"))
 
     model = SimpleNamespace(config=SimpleNamespace(flops_per_token=lambda: 1e6))
     assert meter(torch.bfloat16, 200.0, 50.0).share(50_000) == {"matrix_share": 0.25}
     assert meter(torch.float32, 200.0, 50.0).share(25_000) == {"matrix_share": 0.5}
     timed = Precision(torch.bfloat16, "", 100.0, 50.0)
-    monkeypatch.setattr("regrow.train.meter.choose", lambda: timed)
+    monkeypatch.setattr("regrow.train.meter.choose", lambda device: timed)
     assert meter(torch.bfloat16).share(50_000) == {"matrix_share": 0.5}  # asked for, timed now
     model = SimpleNamespace()
     assert meter(torch.bfloat16, 200.0, 50.0).share(25_000) == {}

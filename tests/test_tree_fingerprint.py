@@ -93,14 +93,6 @@ def test_a_setting_that_a_new_version_adds_is_no_change(garden: Garden) -> None:
     assert stated.changes_from(older) == ["settings.z_loss: nothing -> 0.5"]
 
 
-def test_the_packing_of_all_runs_before_it_leaves_fingerprints_alone(garden: Garden) -> None:
-    before, within = _node(), _node("nodes.oak.settings.packing=within")
-    assert "settings.packing" not in before.values
-    assert _node("nodes.oak.settings.packing=across").fingerprint == before.fingerprint
-    assert within.changes_from(before.values) == ["settings.packing: nothing -> within"]
-    assert before.changes_from(within.values) == ["settings.packing: within -> nothing"]
-
-
 def test_a_source_that_was_dropped_is_a_change() -> None:
     now = inputs_of({"mixture": {"town": 1.0}})
     assert now.changes_from({"mixture.town": 1.0, "mixture.code": 0.2}) == [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from regrow.train.precision import Precision, choose
 
 
@@ -14,12 +16,12 @@ class Meter:
     share.
     """
 
-    def __init__(self, model: Any, precision: Precision) -> None:
+    def __init__(self, model: Any, precision: Precision, device: torch.device) -> None:
         config = getattr(model, "config", None)
         reckon = getattr(config, "flops_per_token", None)
         self.flops, self.rate = float(reckon()) if reckon else 0.0, 0.0
         if self.flops:  # a format that was asked for, or resumed, has not been timed yet
-            timed = precision if precision.fp32_gflops else choose()
+            timed = precision if precision.fp32_gflops else choose(device=device)
             self.rate = 1e9 * getattr(timed, f"{precision.name}_gflops", 0.0)
 
     def share(self, tokens_per_s: float) -> dict[str, float]:

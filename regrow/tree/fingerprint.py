@@ -18,9 +18,6 @@ from regrow.tree.recipe import Recipe
 ABSENT = "nothing"
 #: Corpus settings that change how fast it is built and not what comes out.
 _NO_MATTER = {"jobs": 0}
-#: Settings that are younger than the first runs, with the value that those stand for: left out of
-#: what makes a step, so that fingerprints stay as they were.
-_YOUNGER = {"packing": "across"}
 
 
 @dataclass(frozen=True)
@@ -67,11 +64,7 @@ def inputs_of(given: Mapping[str, Any]) -> Inputs:
     for key, part in given.items():
         if part is None:
             continue
-        full |= {
-            name: value
-            for name, value in flatten(_dump(part, everything=True), key).items()
-            if _YOUNGER.get(name.rpartition(".")[2], ABSENT) != value
-        }
+        full |= flatten(_dump(part, everything=True), key)
         stated |= flatten(_dump(part, everything=False), key).keys()
     return Inputs(full, frozenset(stated))
 

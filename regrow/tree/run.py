@@ -54,6 +54,7 @@ class Outcome:
     elapsed: float
     jobs: int
     grown: Sequence[str] = ()  # steps that this call did
+    precision: str = ""  # the number format that suits this machine, and why
 
     @property
     def expected_whole(self) -> float:
@@ -121,7 +122,9 @@ def run(request: Request) -> Outcome:
     jobs = request.jobs or default_jobs()
     if request.dry_run:
         steps = make_plan(recipe, folder, request.to, request.start, request.regrow)
-        return _outcome(recipe, folder, steps, _expect(recipe, folder, steps, jobs), jobs)
+        expected, precision = _expect(recipe, folder, steps, jobs)
+        planned = _outcome(recipe, folder, steps, expected, jobs)
+        return replace(planned, precision=precision)
     with lock(folder):
         for name in accept(recipe, folder, request.accept):
             _say(request, f"{name} stands as it is; the change is noted in its edge.json")
@@ -140,9 +143,9 @@ def _grow(request: Request, recipe: Recipe, folder: Path, steps: list[Step], job
         _say(request, "without data.folder=PATH the built-in world's instructions, dialogues and "
              "ratings are used alone, and no published benchmark is measured")  # fmt: skip
     _say(request, "timing this machine ...")
-    expected = _expect(recipe, folder, steps, jobs)
+    expected, precision = _expect(recipe, folder, steps, jobs)
     before = _outcome(recipe, folder, steps, expected, jobs)
-    _say(request, forecast(before))
+    _say(request, forecast(replace(before, precision=precision)))
     display = choose_display(recipe.name, recipe.parents(), _out(request))
     Execution(folder, steps, jobs, expected, display)()
     grown = [step.name for step in steps if step.state != "done"]
@@ -151,13 +154,16 @@ def _grow(request: Request, recipe: Recipe, folder: Path, steps: list[Step], job
     return replace(after, grown=grown, elapsed=time.monotonic() - began)
 
 
-def _expect(recipe: Recipe, folder: Path, steps: list[Step], jobs: int) -> dict[str, float]:
+def _expect(
+    recipe: Recipe, folder: Path, steps: list[Step], jobs: int
+) -> tuple[dict[str, float], str]:
+    """Seconds by step, and the number format that suits this machine."""
     if all(step.state == "done" for step in steps):
-        return {}
+        return {}, ""
     from regrow.tree import calibrate
 
     speed = calibrate.speeds(recipe, folder.parent, jobs)
-    return calibrate.expected(recipe, folder, steps, speed)
+    return calibrate.expected(recipe, folder, steps, speed), speed.precision
 
 
 def _outcome(
@@ -182,6 +188,8 @@ def forecast(outcome: Outcome) -> str:
         text += "; that is above an hour"
         if outcome.recipe.name != "seedling":
             text += ": `regrow run seedling` grows the same tree much smaller"
+    if outcome.precision:
+        text += f"\ntraining in {outcome.precision}"
     return text
 
 

@@ -9,36 +9,62 @@ from typing import Any
 from regrow.errors import RegrowError
 from regrow.files import read_jsonl
 from regrow.records import Conversation
+from regrow.train.schedule import Ramp, Schedule, plan
 from regrow.tree.recipe import DataSpec
 from regrow.tree.settings import Training
 from regrow.tree.stage import StageContext
 
 
-def training(settings: Training, total: int, seed: int) -> Any:
-    """The loop's settings for `total` rows from the words of a recipe."""
+def training(settings: Training, total: int, seed: int, length: int) -> Any:
+    """The loop's settings for `total` rows of `length` tokens from the words of a recipe."""
     from regrow.train.loop import TrainSettings
     from regrow.train.optim import OptimSettings
-    from regrow.train.schedule import Schedule
 
     optim = OptimSettings(
         name=settings.optimizer,
         rate=settings.rate,
         adam_rate=settings.adam_rate,
         decay=settings.weight_decay,
+        decays=settings.decays,
+        betas=settings.betas,
         clip=settings.clip,
+        average=settings.average,
     )
     steps = max(1, total // settings.rows)
-    ramp = round(settings.ramp * total)
+    ramp = Ramp()
+    if total >= settings.rows:
+        ramp = settings.batch_ramp(round(_share(settings.ramp, total, length) * total))
     return TrainSettings(
         total=total,
         rows=min(settings.rows, total),
         seed=seed,
+        precision=settings.precision,
         optim=optim,
-        ramp_from=max(1, settings.rows // 4) if ramp else 0,
-        ramp_over=ramp,
-        schedule=Schedule(warmup=min(settings.warmup, max(1, steps // 4)), decay=settings.decay),
+        ramp=ramp,
+        schedule=_schedule(settings, total, length, ramp),
         every=max(25, min(200, steps // 5)),
     )
+
+
+def _share(span: float, total: int, length: int) -> float:
+    """A span as a share of `total` rows: it is one up to 1, and tokens above."""
+    return span if span <= 1 else span / (total * length)
+
+
+def _schedule(settings: Training, total: int, length: int, ramp: Ramp) -> Schedule:
+    """How the rate changes; linear and cosine fall from the end of the warm-up on."""
+    batches = plan(total, min(settings.rows, total), ramp)
+    warmup = min(settings.warmup, max(1, max(1, total // settings.rows) // 4))
+    warm = min(1.0, settings.warmup_tokens / (total * length))
+    shape: str
+    if settings.schedule == "wsd":
+        shape, decay, end = settings.cooldown, settings.decay, 1.0
+    elif settings.schedule in ("linear", "cosine"):
+        shape, end = settings.schedule, _share(settings.floor_at, total, length)
+        decay = max(0.0, end - (warm or batches[min(warmup, len(batches) - 1)][0] / total))
+    else:
+        shape, decay, end = settings.schedule, 0.0, 1.0
+    return Schedule(warmup, decay, shape, settings.floor, end, settings.hold, warm)
 
 
 def parent_of(context: StageContext) -> tuple[Any, Any]:

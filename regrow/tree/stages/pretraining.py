@@ -49,7 +49,7 @@ def pretrain(context: StageContext) -> dict[str, Any]:
     summary = fit_rows(
         model,
         supply,
-        training(settings, total, context.seed),
+        training(settings, total, context.seed, model.config.context),
         context.folder,
         z_loss=settings.z_loss,
         packing=settings.packing,

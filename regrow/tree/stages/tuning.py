@@ -58,7 +58,7 @@ def tune(
     summary = fit_rows(
         model,
         supply,
-        training(settings, total, context.seed),
+        training(settings, total, context.seed, model.config.context),
         folder,
         z_loss=settings.z_loss,
         packing=settings.packing,
