@@ -14,6 +14,7 @@ def filled(folder: Path, steps: tuple[int, ...], keep: int = 10, reach: int = 0)
     checkpoints = Checkpoints(folder, keep, reach)
     for step in steps:
         checkpoints.save(step, {"x": torch.full((3,), float(step))}, {"note": f"at {step}"})
+    checkpoints.wait()
     return checkpoints
 
 
