@@ -14,7 +14,9 @@ from regrow.train.script import Intervention, Script
 SETTINGS = GuardSettings(window=16, ready=8, before=4, after=5, patience=3, rewinds=1)
 
 
-def check(guard: Guard, step: int, loss: float, norm: float = 1.0, embedding: float = 0.5) -> Verdict:
+def check(
+    guard: Guard, step: int, loss: float, norm: float = 1.0, embedding: float = 0.5
+) -> Verdict:
     return guard.check(step, Reading(loss, norm, embedding, (4 * step, 4 * step + 4)))
 
 
@@ -150,7 +152,9 @@ def test_going_back_again_goes_farther_back_than_the_first_time() -> None:
     assert guard.rewound(saved) == (22, 46)
 
 
-def test_steps_back_and_batches_left_out_are_palms_on_a_long_run_and_shares_on_a_short_one() -> None:
+def test_steps_back_and_batches_left_out_are_palms_on_a_long_run_and_shares_on_a_short_one() -> (
+    None
+):
     def shape(steps: int) -> tuple[int | None, ...]:
         s = GuardSettings().for_run(steps)
         return s.window, s.ready, s.before, s.after

@@ -80,13 +80,16 @@ BAD = {12, 30, 31, 32}
 
 
 def run_to_the_end(folder: Path, kind: str) -> None:
-    """Train in `folder` until done or killed; "slow" takes long over every write."""
+    """Train in `folder`, slowly enough to be killed; "slow" takes long over every write."""
     torch.set_num_threads(1)
     if kind == "slow":
         fsync = os.fsync
         os.fsync = lambda number: (time.sleep(0.02), fsync(number))[1]  # type: ignore[assignment]
-    if kind == "spiky":
-        found = run_poisoned(folder, BAD)[1]
-    else:
-        found = weights(run(folder)[1])
+
+    def leisurely(model: Decoder, batch: torch.Tensor) -> tuple[torch.Tensor, int]:
+        time.sleep(0.005)
+        return loss_of(model, batch)
+
+    bad, settings = (BAD, GUARDED) if kind == "spiky" else (set(), SETTINGS)
+    found = run_poisoned(folder, bad, settings=settings, loss_of=leisurely)[1]
     torch.save(found, folder / "weights.pt")

@@ -9,6 +9,7 @@ past values excludes spikes, and all of the guard's state is part of every check
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import deque
@@ -21,19 +22,22 @@ from regrow.train.script import Intervention
 
 Verdict = Literal["accept", "skip", "rewind"]
 MODES = ("guard", "ignore", "script")
+#: So many of the last accepted values say where a run stands.
+LATELY = 16
 
 
 @dataclass(frozen=True, slots=True)
 class GuardSettings:
     """When a step is a spike and what then.
 
-    A loss is a spike above median + max(margin, sigma * deviation) of the last `window` accepted
-    losses. The gradient norm, or that of the embedding alone (an early sign in GLM-130B's
-    section 3 and log), is one above both norm_factor medians and median * exp(sigma * deviation
-    of its logarithms). All that once `ready` steps were accepted; deviations are robust. What is
-    not finite always is a spike. After `patience` spikes in a row, or at once where weights are not
-    finite, the run goes back `before` steps and leaves out the batches from there to `after` steps
-    past the last spike. More than `rewinds` without `window` accepted steps between them end it.
+    A loss is a spike above level + max(margin, sigma * noise): the level is the median of the last
+    16 accepted losses, the noise that of the last `window`; right after a spike half of that is
+    allowed. The gradient norm, or that of the embedding alone (an early sign in GLM-130B's
+    section 3 and log), is one above both norm_factor levels and level * exp(sigma * noise of its
+    logarithms). All that once `ready` steps were accepted. What is not finite always is a spike.
+    After `patience` spikes in a row, or at once where weights are not finite, the run goes back
+    `before` steps and leaves out the batches from there to `after` steps past the last spike. More
+    than `rewinds` without `window` accepted steps between them end it.
 
     mode: `guard`; `ignore` notes spikes and lets them be; `script` notes them and does what
     `script` says instead, as people did by hand for OPT-175B. What is None is in proportion to the
@@ -134,16 +138,17 @@ class Guard:
         if len(self.past["loss"]) < self.ready:
             return None
         s, past = self.settings, self.past["loss"]
-        limit = statistics.median(past) + s.margin
-        if now.loss > limit:  # the deviation is looked at only where it can matter
-            limit = max(limit, limit - s.margin + s.sigma * _deviation(past))
+        strict = 0.5 if self.streak else 1.0  # what is half way back has not recovered
+        limit = _level(past) + strict * s.margin
+        if now.loss > limit:  # the noise is looked at only where it can matter
+            limit = _level(past) + strict * max(s.margin, s.sigma * _noise(past))
             if now.loss > limit:
                 return {"why": f"loss {now.loss:.3f} above {limit:.3f}", "limit": limit}
         for name, value in (("norm", now.norm), ("embedding", now.embedding)):
-            middle = statistics.median(self.past[name])
-            if value > s.norm_factor * middle > 0:
-                spread = _deviation([math.log(x) for x in self.past[name] if x > 0])
-                limit = middle * max(s.norm_factor, math.exp(min(s.sigma * spread, 700)))
+            level = _level(self.past[name])
+            if value > s.norm_factor * level > 0:
+                noise = _noise([math.log(x) for x in self.past[name] if x > 0])
+                limit = level * max(s.norm_factor, math.exp(min(s.sigma * noise, 700)))
                 if value > limit:
                     whose = "the embedding's gradient" if name == "embedding" else "gradient"
                     return {"why": f"{whose} norm {value:.3g} above {limit:.3g}", "limit": limit}
@@ -223,11 +228,18 @@ class Guard:
         self.ledger = [dict(event) for event in state["ledger"]]
 
 
-def _deviation(values: Iterable[float]) -> float:
-    """The median absolute deviation, scaled to a normal distribution's standard deviation."""
-    values = list(values)
-    middle = statistics.median(values)
-    return 1.4826 * statistics.median(abs(x - middle) for x in values)
+def _level(values: Iterable[float]) -> float:
+    """Where the values stand now: the median of the last few."""
+    return statistics.median(list(values)[-LATELY:])
+
+
+def _noise(values: Iterable[float]) -> float:
+    """The standard deviation from step to step: robust, and blind to a trend such as learning.
+
+    The median absolute difference of neighbours, scaled as for independent normal values.
+    """
+    apart = [abs(b - a) for a, b in itertools.pairwise(values)]
+    return 1.4826 * statistics.median(apart) / math.sqrt(2) if apart else 0.0
 
 
 def _finite(now: Reading) -> dict[str, Any]:
