@@ -5,9 +5,10 @@
 A tiny decoder learns bytes of Python's own library, so nothing is downloaded. Clean runs, one a
 seed, give the spread of the final loss (on held-out files) and the false alarms. Then each kind of
 fault is planted `--each` times, at a random step of a run whose seed has a clean twin, under the
-guard and beside it under `ignore`. Caught means: the ledger holds a spike at the fault or at most
-ten steps after it. Settings are regrow's defaults. Try changes to them on other seeds than those
-you report (`--first-seed 1000`).
+guard and beside it under `ignore`. Caught means: the ledger holds a spike at the fault or, at the
+latest, when the next checkpoint is due (a damaged weight that does no harm is noticed only then).
+Settings are regrow's defaults. Try changes to them on other seeds than those you report
+(`--first-seed 1000`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import statistics
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ CONTEXT, ROWS = 48, 8
 CONFIG = ModelConfig(
     vocabulary=256, width=32, layers=2, heads=2, kv_heads=2, hidden=64, context=CONTEXT
 )
-LATE = 10  # steps after a fault within which it counts as caught
+LATE = 24  # steps after a fault within which it counts as caught: a checkpoint comes as often
 
 
 @functools.cache
@@ -150,7 +150,8 @@ def run(seed: int, steps: int, guard: GuardSettings, fault: Fault | None) -> dic
         schedule = Jumping(warmup=20, first=fault.first, end=fault.end)
     settings = TrainSettings(
         total=steps * ROWS, rows=ROWS, seed=seed, precision="fp32", every=max(10, steps // 10),
-        optim=OptimSettings("adamw", rate=8e-3, decay=0.05, clip=1.0), schedule=schedule, guard=guard,
+        optim=OptimSettings("adamw", rate=8e-3, decay=0.05, clip=1.0), schedule=schedule,
+        guard=guard,
     )  # fmt: skip
     model = Decoder(CONFIG, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -182,7 +183,7 @@ def line(name: str, rows: list[dict[str, Any]], twins: dict[int, float]) -> str:
     )
 
 
-def main(say: Callable[[str], None] = functools.partial(print, flush=True)) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--each", type=int, default=5)
@@ -191,6 +192,7 @@ def main(say: Callable[[str], None] = functools.partial(print, flush=True)) -> N
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    say = functools.partial(print, flush=True)
     start = time.perf_counter()
     guard = GuardSettings()
     seeds = [given.first_seed + i for i in range(given.clean)]

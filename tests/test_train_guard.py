@@ -152,9 +152,7 @@ def test_going_back_again_goes_farther_back_than_the_first_time() -> None:
     assert guard.rewound(saved) == (22, 46)
 
 
-def test_steps_back_and_batches_left_out_are_palms_on_a_long_run_and_shares_on_a_short_one() -> (
-    None
-):
+def test_steps_back_and_left_out_are_palms_on_a_long_run_and_shares_on_a_short_one() -> None:
     def shape(steps: int) -> tuple[int | None, ...]:
         s = GuardSettings().for_run(steps)
         return s.window, s.ready, s.before, s.after
@@ -212,3 +210,47 @@ def test_going_back_by_hand_takes_back_what_was_set_since_and_does_the_rest_ther
     script.due(6)
     assert script.rate == 0.7
     assert script.due(9) is None
+
+
+def noisy_guard(steps: int, settings: GuardSettings = SETTINGS) -> Guard:
+    """Losses 1.9, 2.1, 2.0, ... and norms that vary by a tenth: a noise of about 0.1 each."""
+    guard = Guard(settings)
+    for step in range(steps):
+        wave = (-0.1, 0.1, 0.0)[step % 3]
+        assert check(guard, step, 2.0 + wave, math.exp(wave)) == "accept"
+    return guard
+
+
+def test_steps_that_stand_high_together_rewind_to_before_the_first() -> None:
+    guard = noisy_guard(24)
+    saved = guard.state()
+    # no step is above 2 + 0.63, no norm above ten. The noise of both is 1.4826 * 0.1 / sqrt(2)
+    # = 0.105, so each step stands 3.3 and (log 1.5) 3.9 deviations high and adds 3.6 - 1.
+    assert [check(guard, 24 + i, 2.35, 1.5) for i in range(2)] == ["accept", "rewind"]
+    assert guard.drift == pytest.approx(2 * ((0.35 + math.log(1.5)) / 2 / 0.104836 - 1), rel=1e-4)
+    assert "since step 24" in guard.ledger[-1]["why"]
+    assert guard.rewound(saved) == (20, 31)
+
+
+def test_other_data_that_stand_as_high_after_a_rewind_are_taken_as_they_are() -> None:
+    guard = noisy_guard(24)
+    saved = guard.state()
+    for i in range(2):
+        check(guard, 24 + i, 2.35, 1.5)
+    guard.rewound(saved)
+    assert [check(guard, 32 + i, 2.35, 1.5) for i in range(9)] == ["accept"] * 9
+
+
+def test_a_loss_that_falls_fast_does_not_hide_a_spike() -> None:
+    guard = Guard(SETTINGS)
+    for step in range(16):  # 6.0 down to 3.0: the spread of the window is 10 times its noise
+        assert check(guard, step, 6.0 - 0.2 * step) == "accept"
+    assert check(guard, 16, 7.0) == "skip"
+
+
+def test_half_way_back_is_not_recovered() -> None:
+    guard = calm_guard()
+    assert check(guard, 10, 2.4) == "accept"
+    assert check(guard, 11, 9.0) == "skip"
+    assert check(guard, 12, 2.4) == "skip"
+    assert check(guard, 13, 2.2) == "accept"

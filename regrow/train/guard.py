@@ -24,6 +24,8 @@ Verdict = Literal["accept", "skip", "rewind"]
 MODES = ("guard", "ignore", "script")
 #: So many of the last accepted values say where a run stands.
 LATELY = 16
+#: Deviations, above one a step, that a drift may gather: two to five steps of a clear one.
+DRIFT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Guard:
         self.past: dict[str, deque[float]] = {
             name: deque(maxlen=self.window) for name in ("loss", "norm", "embedding")
         }
+        self.drift, self.since = 0.0, 0  # how much the last steps stood above the level, from when
         self.streak: list[int] = []  # the spikes in a row up to now
         self.calm = 0  # steps accepted since the last rewind
         self.rewinds = 0
@@ -116,17 +119,18 @@ class Guard:
 
     def check(self, step: int, reading: Reading) -> Verdict:
         """Judge a step: accept it, skip its update, or rewind (then call `rewound`)."""
-        found = self._spike(reading)
+        found = self._spike(reading) or self._drift(step, reading)
         if found is None:
             self._accept(step, reading)
             return "accept"
         acting = self.settings.mode == "guard"
         if acting or not self.streak:
             self.note(step, "spike", **found, **_finite(reading))
-            self.streak.append(step)
+            self.streak += [self.since, step] if self.drift > DRIFT else [step]
         if not acting:
             return "accept"
         lasting = len(self.streak) >= self.settings.patience or not reading.sound
+        lasting = lasting or self.drift > DRIFT
         return "rewind" if lasting else "skip"
 
     def _spike(self, now: Reading) -> dict[str, Any] | None:
@@ -153,6 +157,25 @@ class Guard:
                     whose = "the embedding's gradient" if name == "embedding" else "gradient"
                     return {"why": f"{whose} norm {value:.3g} above {limit:.3g}", "limit": limit}
         return None
+
+    def _drift(self, step: int, now: Reading) -> dict[str, Any] | None:
+        """Why the last steps together are a spike though none was alone (a cumulative sum).
+
+        Right after a rewind none is looked for: other data from another state that stand as high
+        show that the data have changed.
+        """
+        losses, norms = self.past["loss"], [math.log(max(x, 1e-30)) for x in self.past["norm"]]
+        if len(losses) < self.ready or self.rewinds or not self.settings.sigma:
+            return None
+        values = ((losses, now.loss), (norms, math.log(max(now.norm, 1e-30))))
+        scores = [(x - _level(past)) / max(_noise(past), 1e-6) for past, x in values]
+        pull = sum(min(4.0, max(-4.0, score)) for score in scores) / 2 - 1
+        if not self.drift:
+            self.since = step
+        self.drift = max(0.0, self.drift + pull)
+        if self.drift <= DRIFT:
+            return None
+        return {"why": f"loss and gradient norm stand higher since step {self.since}"}
 
     def _accept(self, step: int, now: Reading) -> None:
         if self.streak and self.settings.mode != "guard":
@@ -196,6 +219,7 @@ class Guard:
         rewinds, windows, ledger = self.rewinds + 1, [*self.windows, skip], self.ledger
         self.load(saved)
         self.streak.clear()
+        self.drift = 0.0
         self.rewinds, self.calm, self.windows, self.ledger = rewinds, 0, windows, ledger
         return skip
 
@@ -212,6 +236,7 @@ class Guard:
         """Everything that changes, as JSON values."""
         return {
             "past": {name: list(past) for name, past in self.past.items()},
+            "drift": [self.drift, self.since],
             "streak": list(self.streak),
             "calm": self.calm,
             "rewinds": self.rewinds,
@@ -222,6 +247,7 @@ class Guard:
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` gave."""
         self.past = {name: deque(state["past"][name], maxlen=self.window) for name in state["past"]}
+        self.drift, self.since = state["drift"]
         self.streak = list(state["streak"])
         self.calm, self.rewinds = state["calm"], state["rewinds"]
         self.windows = [(first, end) for first, end in state["windows"]]

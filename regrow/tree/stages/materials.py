@@ -16,9 +16,11 @@ from regrow.tree.stage import StageContext
 
 def training(settings: Training, total: int, seed: int) -> Any:
     """The loop's settings for `total` rows from the words of a recipe."""
+    from regrow.train.guard import GuardSettings
     from regrow.train.loop import TrainSettings
     from regrow.train.optim import OptimSettings
     from regrow.train.schedule import Schedule
+    from regrow.train.script import Intervention
 
     optim = OptimSettings(
         name=settings.optimizer,
@@ -27,6 +29,8 @@ def training(settings: Training, total: int, seed: int) -> Any:
         decay=settings.weight_decay,
         clip=settings.clip,
     )
+    by_hand = tuple(Intervention(**one.model_dump()) for one in settings.guard.script)
+    guard = GuardSettings(**(settings.guard.model_dump() | {"script": by_hand}))
     steps = max(1, total // settings.rows)
     ramp = round(settings.ramp * total)
     return TrainSettings(
@@ -37,7 +41,8 @@ def training(settings: Training, total: int, seed: int) -> Any:
         ramp_from=max(1, settings.rows // 4) if ramp else 0,
         ramp_over=ramp,
         schedule=Schedule(warmup=min(settings.warmup, max(1, steps // 4)), decay=settings.decay),
-        every=max(25, min(200, steps // 5)),
+        every=max(25, min(100, steps // 10)),
+        guard=guard,
     )
 
 
