@@ -88,6 +88,15 @@ def run(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Another training seed, in a run of its own.")
     ] = None,
+    log_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log-to",
+            metavar="tensorboard|wandb",
+            envvar="REGROW_LOG_TO",
+            help="Write metrics there too; may be given again.",
+        ),
+    ] = None,
     runs: Runs = Path("runs"),
     json: Json = False,
 ) -> None:
@@ -99,6 +108,7 @@ def run(
       regrow run seedling --to davinci
       regrow run documents --documents my/texts documents.share=0.3
       regrow run nodes.davinci.tokens=14M --regrow davinci
+      regrow run --log-to tensorboard
     """
     from regrow.tree import console
     from regrow.tree.run import Request
@@ -107,7 +117,7 @@ def run(
     request = Request(
         words=words or (), documents=documents or (), to=to or (), start=start or (),
         accept=accept or (), regrow=regrow or (), dry_run=dry_run, jobs=jobs, seed=seed,
-        runs=runs, quiet=json,
+        log_to=log_to or (), runs=runs, quiet=json,
     )  # fmt: skip
     try:
         outcome = grow(request)
@@ -182,10 +192,27 @@ def evaluate(node: Node, run: Run = None, runs: Runs = Path("runs"), json: Json 
 
 
 @app.command()
-def trace(node: Node, run: Run = None, runs: Runs = Path("runs"), json: Json = False) -> None:
+def trace(
+    node: Node,
+    step: Annotated[
+        int | None, typer.Option("--step", help="Count documents seen after so many steps.")
+    ] = None,
+    contains: Annotated[
+        str | None, typer.Option("--contains", metavar="TEXT", help="List documents with it.")
+    ] = None,
+    run: Run = None,
+    runs: Runs = Path("runs"),
+    json: Json = False,
+) -> None:
     """Tell what a node has seen, from the root down to it.
 
-    Example: regrow trace chatgpt --json
+    Without options: what each stage did. With --step or --contains: the documents.
+
+    \b
+    Examples:
+      regrow trace chatgpt --json
+      regrow trace davinci --step 100
+      regrow trace chatgpt --contains "the baker"
     """
     from dataclasses import asdict
 
@@ -193,11 +220,64 @@ def trace(node: Node, run: Run = None, runs: Runs = Path("runs"), json: Json = F
     from regrow.tree.runs import find_node, traced
 
     folder = find_node(runs, node, run)
+    if step is not None or contains is not None:
+        from regrow.tree.trace import containing, seen_by
+
+        visits = seen_by(folder, step)
+        found = None if contains is None else containing(folder, visits, contains)
+        if json:
+            told = {"seen": [visit.to_row() for visit in visits]}
+            print_json(told if found is None else told | {"found": [asdict(f) for f in found]})
+        else:
+            console.show_seen(visits, found)
+        return
     edges = traced(folder.parent, folder.name)
     if json:
         print_json([asdict(edge) for edge in edges])
     else:
         console.show_trace(edges)
+
+
+@app.command()
+def gc(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run's name; all otherwise.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Free it without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it only.")] = False,
+    runs: Runs = Path("runs"),
+    json: Json = False,
+) -> None:
+    """Show what no finished node needs, ask, and free it.
+
+    \b
+    Examples:
+      regrow gc
+      regrow gc seedling --yes
+      regrow gc --dry-run --json
+    """
+    from regrow.tree import console
+    from regrow.tree.gc import free, held, leftovers, runs_to_clean
+
+    told = []
+    for run in runs_to_clean(runs, name):
+        try:
+            with held(run):
+                found = leftovers(run)
+                if not json:
+                    console.show_leftovers(run, found)
+                wanted = found and not dry_run
+                freed = wanted and (yes or (not json and typer.confirm("free all this?")))
+                told.append(
+                    {"run": str(run), "leftovers": [one.to_row() for one in found],
+                     "freed": free(found, run) if freed else 0}
+                )  # fmt: skip
+        except RegrowError as error:  # in use
+            if name is not None:
+                raise
+            print(f"left alone: {error}", file=sys.stderr)
+    if json:
+        print_json(told)
 
 
 @app.command()

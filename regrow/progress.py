@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 #: Called as `progress(done, total, **metrics)`; units are the caller's (tokens, documents, items).
-#: Metrics in use: loss, tokens_per_s, reward, kl, phase (a short word for what is being done).
+#: Metrics in use: loss, tokens_per_s, matrix_share (of the machine's matrix rate, 0 to 1), spikes,
+#: reward, kl, phase (a short word for what is being done).
 Progress = Callable[..., None]
 
 

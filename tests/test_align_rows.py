@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from regrow.align.rows import ConversationRows, MixedRows, stack
+from regrow.align.fit import fit_rows
+from regrow.align.rows import ConversationRows, MixedRows, TextRows, stack, stack_parts
+from regrow.corpus.mixture import Schedule
+from regrow.corpus.shards import Shards, encoded, write_shards
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
 from regrow.errors import RegrowError
+from regrow.model.config import ModelConfig
+from regrow.model.decoder import Decoder
 from regrow.records import Conversation, Message
+from regrow.train.loop import TrainSettings
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +88,48 @@ def test_before_the_start_only_the_first_supply_is_read() -> None:
     inputs, _, _ = stack(mixed, 0, 40)
     assert inputs[:20, 0].sum() == 0
     assert inputs[20:, 0].sum() == 10
+
+
+def test_each_token_of_a_text_row_knows_its_document(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    texts = [(f"t{n}", f"The baker {n}. " * (n % 4 + 1)) for n in range(9)]
+    write_shards(tmp_path, {"town": encoded(texts, tokenizer)}, tokenizer)
+    supply = TextRows(Schedule(Shards.open(tmp_path), {"town": 1}, 24, seed=1, rows_total=30))
+    for i in range(30):
+        ids, parts = supply.row(i)[0][:-1], supply.parts(i)
+        assert parts[0] == 0
+        ends = ids[:-1] == tokenizer.eos  # a document ends with its end-of-text
+        assert np.array_equal(np.diff(parts), ends.astype(int))
+
+
+def test_each_token_of_a_row_of_conversations_knows_its_own(tokenizer: Tokenizer) -> None:
+    supply = ConversationRows([talk("Who?", "Ana."), talk("Who is?", "Bo.")], tokenizer, 64, seed=0)
+    ids, parts = supply.row(0)[0][:-1], supply.parts(0)
+    assert parts.tolist() == sorted(parts) and set(parts) == {0, 1, 2, 3}
+    assert ids[parts == 0].tolist() == [tokenizer.eos]
+    assert set(ids[parts == 3]) == {tokenizer.pad}
+    said = {tokenizer.decode(ids[parts == n]) for n in (1, 2)}
+    assert {text.split("Who")[1].split("?")[0] for text in said} == {"", " is"}
+
+
+def test_packed_within_documents_each_is_learnt_as_if_it_stood_alone(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    texts = [(f"t{n}", "The baker is Ana." * (n + 1)) for n in range(4)]
+    write_shards(tmp_path, {"town": encoded(texts, tokenizer)}, tokenizer)
+    supply = TextRows(Schedule(Shards.open(tmp_path), {"town": 1}, 48, seed=1, rows_total=3))
+    model = Decoder(ModelConfig(tokenizer.vocabulary, 16, 1, 2, 2, 16, 48, init="gpt2"), seed=1)
+    inputs, targets, _ = map(torch.from_numpy, stack(supply, 0, 3))
+    parts = torch.from_numpy(stack_parts(supply, 0, 3))
+    losses = {}
+    for packing in ("across", "within"):
+        once = TrainSettings(3, rows=3, precision="fp32")
+        copied = copy.deepcopy(model)
+        losses[packing] = fit_rows(copied, supply, once, tmp_path / packing, packing=packing).loss
+    alone = []
+    for row in range(3):
+        for part in parts[row].unique():
+            here = parts[row] == part
+            loss, count = model.loss(inputs[row, here][None], targets[row, here][None])
+            alone += [loss.item()] * count
+    assert losses["within"] == pytest.approx(np.mean(alone), rel=1e-5)
+    assert losses["across"] != pytest.approx(np.mean(alone), rel=1e-5)

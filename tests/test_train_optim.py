@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from test_model_decoder import CONFIG, ids, random_model
 from torch import nn
+from train_tiny import SETTINGS, run, weights
 
 from regrow.errors import RegrowError
-from regrow.train.optim import Optimizer, OptimSettings, build, orthogonalise
+from regrow.train import rules
+from regrow.train.checkpoint import Checkpoints
+from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import Precision, Trainable, choose
+from regrow.train.rules import orthogonalise
 
 FP32, BF16 = choose("fp32"), choose("bf16")
 
@@ -17,8 +24,7 @@ FP32, BF16 = choose("fp32"), choose("bf16")
 def one_step(optimizer: Optimizer, model: nn.Module, step: int) -> float:
     optimizer.zero_grad()
     loss, _ = model.loss(ids(2, 12, step), ids(2, 12, step + 100))  # type: ignore[operator]
-    loss.backward()
-    optimizer.trainable.gather()
+    optimizer.backward(loss)
     optimizer.step()
     return float(loss.detach())
 
@@ -47,6 +53,125 @@ def test_muon_and_adam_follow_torch() -> None:
     torch.testing.assert_close(ours.embedding, theirs.embedding, atol=2e-3, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(16, 16), (40, 16), (16, 40)])  # square, tall, wide
+def test_muon_of_one_matrix_is_torch_muon_but_for_bf16_rounding(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.randn(2, *shape, generator=generator)
+    theirs = [nn.Parameter(w.clone()) for w in ours]
+    torchs = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, momentum=0.95)
+    first = torch.zeros_like(ours)
+    for _ in range(3):
+        grad = torch.randn(2, *shape, generator=generator)
+        rules.muon(ours, grad, first, rate=0.02, decay=0.1, momentum=0.95, steps=5)
+        for weight, g in zip(theirs, grad):
+            weight.grad = g.clone()
+        torchs.step()
+    # three updates of 0.02 * stretch, whose entries are below 1 and lie within bf16's 2^-8
+    stretch = max(1.0, shape[0] / shape[1]) ** 0.5
+    torch.testing.assert_close(
+        ours, torch.stack([w.detach() for w in theirs]), atol=3 * 0.02 * stretch * 2**-8, rtol=0
+    )
+
+
+def test_adam_of_one_tensor_is_torch_fused_adamw_to_the_last_bit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.randn(1001, generator=generator)
+    theirs = nn.Parameter(ours.clone())
+    torchs = torch.optim.AdamW([theirs], lr=1e-2, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    first, second = torch.zeros_like(ours), torch.zeros_like(ours)
+    for count in range(1, 6):
+        grad = torch.randn(1001, generator=generator)
+        rules.adam(
+            ours, grad, first, second, count=count, rate=1e-2, decay=0.1, betas=(0.9, 0.95),
+            eps=1e-8,
+        )  # fmt: skip
+        theirs.grad = grad.clone()
+        torchs.step()
+    assert torch.equal(ours, theirs.detach())
+
+
+def test_adafactor_without_momentum_is_torch_adafactor_unfactored() -> None:
+    # torch does not factor what has one dimension, and its own clipping is far off at d = 1e9
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.randn(300, generator=generator) * 0.02
+    theirs = nn.Parameter(ours.clone())
+    torchs = torch.optim.Adafactor([theirs], lr=1e-2, beta2_decay=-0.8, d=1e9, weight_decay=0.0)
+    first, second = torch.zeros_like(ours), torch.zeros_like(ours)
+    for count in range(1, 7):
+        grad = torch.randn(300, generator=generator)
+        rules.adafactor(ours, grad, first, second, count=count, rate=1e-2, decay=0.0, momentum=0.0)
+        theirs.grad = grad.clone()
+        torchs.step()
+    torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-7)
+
+
+def test_adafactor_by_hand() -> None:
+    weight, first, second = torch.tensor([3.0, 4.0]), torch.zeros(2), torch.zeros(2)
+    # step 1: beta2 = 0, so the normalised gradient is its sign; momentum 0.9 leaves a tenth
+    rules.adafactor(
+        weight, torch.tensor([2.0, -5.0]), first, second, count=1, rate=0.1, decay=1.0, momentum=0.9
+    )
+    size = 12.5**0.5  # root mean square of 3 and 4
+    expected = torch.tensor([3 * 0.99 - 0.1 * 0.1 * size, 4 * 0.99 + 0.1 * 0.1 * size])
+    torch.testing.assert_close(weight, expected)
+    # step 2: beta2 = 1 - 2^-0.8 = 0.42565; second = 0.42565 * 4 + 0.57435 * 1 = 2.27695
+    rules.adafactor(
+        weight, torch.tensor([1.0, 0.0]), first, second, count=2, rate=0.1, decay=0.0, momentum=0.9
+    )
+    assert second[0].item() == pytest.approx(2.27695, abs=1e-5)
+    assert first[0].item() == pytest.approx(0.9 * 0.1 + 0.1 / 2.27695**0.5, abs=1e-6)
+    assert first[1].item() == pytest.approx(-0.9 * 0.1, abs=1e-6)
+
+
+def test_adafactor_moves_even_what_starts_at_zero_and_bears_no_gradient() -> None:
+    weight, first, second = torch.zeros(2), torch.zeros(2), torch.zeros(2)
+    rules.adafactor(
+        weight, torch.tensor([1.0, 0.0]), first, second, count=1, rate=0.1, decay=1.0, momentum=0.0
+    )
+    torch.testing.assert_close(weight, torch.tensor([-1e-4, 0.0]))  # the least size is 1e-3
+
+
+def decayed_names(name: str, decays: str) -> set[str]:
+    """The parameters that weight decay shrinks where there is no gradient."""
+    model = random_model()
+    optimizer = build(model, OptimSettings(name, rate=0.1, decay=0.5, decays=decays), FP32)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    optimizer.zero_grad()
+    optimizer.step()
+    return {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw", "adafactor"])
+def test_weight_decay_touches_what_it_is_told_to(name: str) -> None:
+    shapes = {n: p.ndim for n, p in random_model().named_parameters()}
+    matrices = {n for n, ndim in shapes.items() if ndim == 2}
+    blocks = {n for n in matrices if n.startswith("blocks.")}
+    assert matrices > blocks
+    assert decayed_names(name, "blocks") == blocks
+    assert decayed_names(name, "matrices") == matrices
+    assert decayed_names(name, "all") == set(shapes)
+    assert decayed_names(name, "usual") == (blocks if name == "muon" else matrices)
+
+
+def test_the_average_by_hand() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    optimizer = build(model, OptimSettings("adamw", decay=0.0, average=0.25), FP32)
+    masters = []
+    for value in (8.0, 16.0, 32.0):
+        optimizer.zero_grad()
+        optimizer.trainable.master.fill_(value)
+        optimizer.step()  # without a gradient
+        masters.append(optimizer.trainable.master.item())
+    # decays 2/11, 3/12 and then 0.25 itself, below 4/13
+    average = 0.0
+    for master, decay in zip(masters, (2 / 11, 0.25, 0.25)):
+        average = decay * average + (1 - decay) * master
+    assert optimizer.tensors()["average"].item() == pytest.approx(average)
+    optimizer.release()
+    assert model.weight.item() == pytest.approx(average)
+
+
 def test_adamw_follows_torch_to_the_last_digits() -> None:
     ours, theirs = random_model(), random_model()
     optimizer = build(ours, OptimSettings("adamw", rate=1e-2, decay=0.1, betas=(0.9, 0.95)), FP32)
@@ -67,6 +192,16 @@ def test_adamw_follows_torch_to_the_last_digits() -> None:
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=name)
 
 
+def test_muon_in_small_parts_is_muon_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [random_model(), random_model()]
+    for model, together in zip(models, (1 << 21, 300)):
+        monkeypatch.setattr("regrow.train.optim.TOGETHER", together)
+        optimizer = build(model, OptimSettings(rate=0.02), FP32)
+        one_step(optimizer, model, 0)
+    for (name, a), (_, b) in zip(*(model.named_parameters() for model in models)):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=0, msg=name)
+
+
 def test_orthogonalise_brings_all_singular_values_near_one() -> None:
     x = torch.randn(3, 24, 16, generator=torch.Generator().manual_seed(0))
     values = torch.linalg.svdvals(orthogonalise(x).float())
@@ -80,10 +215,10 @@ def test_orthogonalising_side_by_side_is_orthogonalising_alone() -> None:
     torch.testing.assert_close(orthogonalise(x), alone, atol=2e-2, rtol=0)
 
 
-@pytest.mark.parametrize("precision", [FP32, BF16])
-@pytest.mark.parametrize("name", ["muon", "adamw"])
+@pytest.mark.parametrize("precision", [FP32, BF16, choose("fp16")], ids=["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", ["muon", "adamw", "adafactor"])
 def test_a_restored_optimizer_goes_on_bit_for_bit(precision: Precision, name: str) -> None:
-    settings = OptimSettings(name, rate=0.01, clip=1.0)
+    settings = OptimSettings(name, rate=0.01, clip=1.0, average=0.9)
     a, b = random_model(), random_model()
     first = build(a, settings, precision)
     for step in range(3):
@@ -93,7 +228,9 @@ def test_a_restored_optimizer_goes_on_bit_for_bit(precision: Precision, name: st
     second.load(saved, first.count)
     for step in range(3, 6):
         assert one_step(first, a, step) == one_step(second, b, step)
-    assert torch.equal(first.trainable.master, second.trainable.master)
+    assert saved.keys() == first.tensors().keys()
+    for key, tensor in first.tensors().items():
+        assert torch.equal(tensor, second.tensors()[key]), key
 
 
 def test_bf16_masters_keep_updates_too_small_for_bf16() -> None:
@@ -169,5 +306,19 @@ def test_precision_says_what_it_chose_and_why() -> None:
 
 
 def test_an_unknown_optimizer_is_refused() -> None:
-    with pytest.raises(RegrowError, match="muon or adamw"):
+    with pytest.raises(RegrowError, match="muon, adamw or adafactor"):
         OptimSettings("sgd")
+    with pytest.raises(RegrowError, match="usual, blocks, matrices, all"):
+        OptimSettings(decays="gains")
+    with pytest.raises(RegrowError, match="from 0 to below 1"):
+        OptimSettings(average=1.0)
+
+
+def test_a_run_leaves_the_average_in_the_model(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, total=40, optim=OptimSettings(average=0.9))
+    _, model = run(tmp_path, settings)
+    saved = Checkpoints(tmp_path / "checkpoints").load()
+    assert saved is not None
+    average, master = (saved.tensors[name].sort().values for name in ("average", "master"))
+    assert torch.equal(weights(model).sort().values, average)  # the buffers have another order
+    assert not torch.equal(average, master)

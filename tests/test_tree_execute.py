@@ -116,6 +116,7 @@ def test_a_dry_run_touches_nothing(garden: Garden) -> None:
     assert code == 0
     assert not garden.run.exists()
     assert "sapling should take about 41s" in out  # 10 + 1 + 1 + 1 + 20 s of tokens, 8 steps of 1 s
+    assert "training in fp32: a fake" in out
 
 
 def test_above_an_hour_the_smaller_recipe_is_named(garden: Garden) -> None:

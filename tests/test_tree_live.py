@@ -105,6 +105,13 @@ def test_the_live_tree_shows_progress_loss_speed_and_what_is_left(clock: Clock) 
         assert part in text
 
 
+def test_the_share_of_the_matrix_rate_and_spikes_are_told() -> None:
+    metrics = {"loss": 1.5, "tokens_per_s": 900.0, "matrix_share": 0.384, "spikes": 0}
+    assert live.told(metrics) == "loss 1.500  0.9k tokens/s  38% of the matrix rate"
+    assert live.told({"spikes": 1}) == "1 spike"
+    assert live.told({"spikes": 2}) == "2 spikes"
+
+
 def test_without_a_terminal_each_event_is_a_line(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -287,9 +287,9 @@ def test_the_guard_is_told_by_the_recipe(garden: Garden) -> None:
 
     hands = "nodes.oak.settings.guard={mode: script, script: [{at: 9, rewind: 4, rate: 0.5}]}"
     told = load_recipe("sapling.yaml", [hands]).nodes["oak"].settings
-    guard = training(told, 1000, 0).guard  # type: ignore[arg-type]
+    guard = training(told, 1000, 0, 32).guard  # type: ignore[arg-type]
     assert (guard.mode, guard.script[0].rewind, guard.script[0].rate) == ("script", 4, 0.5)
-    plain = training(load_recipe("sapling.yaml").nodes["oak"].settings, 1000, 0)  # type: ignore[arg-type]
+    plain = training(load_recipe("sapling.yaml").nodes["oak"].settings, 1000, 0, 32)  # type: ignore[arg-type]
     assert (plain.guard.mode, plain.guard.before) == ("guard", None)
 
 

@@ -16,12 +16,12 @@ from regrow.model.decoder import Decoder
 from regrow.seeds import derive
 from regrow.train.guard import GuardSettings
 from regrow.train.loop import TrainSettings, TrainSummary, train
-from regrow.train.schedule import Schedule
+from regrow.train.schedule import Ramp, Schedule
 
 CONFIG = ModelConfig(vocabulary=32, width=16, layers=1, heads=2, kv_heads=1, hidden=16, context=12)
 SETTINGS = TrainSettings(
     total=240, rows=4, precision="bf16", every=7, schedule=Schedule(warmup=5), seed=3,
-    ramp_from=2, ramp_over=40,
+    ramp=Ramp(2, over=40),
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from regrow.align.reward import Ranked, RewardModel, accuracy, batch_loss, score_rows
-from regrow.align.rows import Rows, stack
+from regrow.align.rows import Rows, TextRows, stack, stack_parts
+from regrow.corpus.mixture import Schedule
+from regrow.corpus.shards import Shards
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
 from regrow.progress import Progress, silent
@@ -26,19 +28,58 @@ def fit_rows(
     folder: Path,
     *,
     z_loss: float = 0.0,
+    packing: str = "across",
     progress: Progress = silent,
 ) -> TrainSummary:
-    """Next-token prediction on the weighted targets of rows 0..settings.total."""
+    """Next-token prediction on the weighted targets of rows 0..settings.total.
+
+    Documents share rows. With packing `across` attention crosses from one into the next (GPT-3,
+    section 2.2), with `within` it does not and positions begin anew (Llama 3, section 3.2).
+    """
 
     def batch_of(step: int, first: int, rows: int) -> Any:
-        return tuple(map(torch.from_numpy, stack(supply, first, rows)))
+        batch = list(stack(supply, first, rows))
+        if packing == "within":
+            batch.append(stack_parts(supply, first, rows))
+        return tuple(map(torch.from_numpy, batch))
 
     def loss_of(model: Decoder, batch: Any) -> Any:
-        inputs, targets, weights = batch
+        inputs, targets, weights, *documents = batch
         whole = None if bool(weights.all()) else weights
-        return model.loss(inputs, targets, whole, z_loss)
+        apart = {"documents_bt": documents[0]} if documents else {}
+        return model.loss(inputs, targets, whole, z_loss, **apart)
 
     return train(model, loss_of, batch_of, settings, folder, progress)
+
+
+def fit_text(
+    model: Decoder,
+    corpus: Path,
+    folder: Path,
+    *,
+    tokens: int,
+    weights: Mapping[str, float] | None = None,
+    settings: TrainSettings | None = None,
+    packing: str = "across",
+    progress: Progress = silent,
+) -> TrainSummary:
+    """Train on `tokens` tokens of a corpus that `regrow.corpus.build` wrote.
+
+    `weights` mix its sources, by their size if None. `settings.total` is set here. Killed and
+    called again it goes on from `folder`. Raises RegrowError as `train` does, and where the
+    vocabulary of the corpus does not fit the model's.
+    """
+    shards, context = Shards.open(corpus), model.config.context
+    if shards.vocabulary > model.config.vocabulary:
+        raise RegrowError(
+            f"the tokenizer of {corpus} has {shards.vocabulary} entries, the model's vocabulary "
+            f"{model.config.vocabulary}; give it at least as many"
+        )
+    total = max(1, tokens // context)
+    settings = replace(settings or TrainSettings(total), total=total)
+    sizes = {source: float(shards.count(source)) for source in shards.sources}
+    rows = TextRows(Schedule(shards, weights or sizes, context, settings.seed, total))
+    return fit_rows(model, rows, settings, folder, packing=packing, progress=progress)
 
 
 def fit_reward(

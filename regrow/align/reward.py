@@ -21,6 +21,7 @@ from regrow.files import read_json, write_atomic, write_json
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.seeds import derive
+from regrow.train.device import move
 
 
 class RewardModel(nn.Module):
@@ -91,7 +92,7 @@ def ranking_loss(rewards: Tensor, groups: Sequence[Sequence[tuple[int, int]]]) -
 def batch_loss(model: RewardModel, batch: Sequence[Ranked], pad: int) -> tuple[Tensor, int]:
     """The ranking loss of some prompts, and how many tokens were read."""
     rows = [row for ranked in batch for row in ranked.rows]
-    ids, last = pad_right(rows, pad)
+    ids, last = move(pad_right(rows, pad), next(model.parameters()).device)
     rewards = model(ids, last)
     groups, start = [], 0
     for ranked in batch:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class RlhfLoop:
     warmup: int = 5
     kl: float = 0.05
     kl_target: float | None = None
-    average: float = 0.0  # decay of the exponential moving average of weights; 0 for none
+    average: float = 0.0  # OptimSettings.average of the policy (InstructGPT: 0.992)
     mix_rows: int = 8  # pretraining rows beside each minibatch
     gold_fall: float | None = None  # points of gold that may be lost before the policy returns
     checkpoint_every: int = 5
@@ -88,11 +88,11 @@ class Rlhf:
         adam = OptimSettings(
             name="adamw", rate=loop.rate, decay=0.0, betas=(0.9, 0.95), eps=1e-5, clip=1.0
         )
-        self.optimizer: Optimizer = build(policy, adam, precision)
+        averaged = replace(adam, average=loop.average)
+        self.optimizer: Optimizer = build(policy, averaged, precision)
         self.value_optimizer = build(self.values, replace(adam, rate=loop.value_rate), precision)
         self.controller = KlController(loop.kl, loop.kl_target)
         self.mix, self.gold = mix, gold
-        self.average = self.optimizer.trainable.master.clone() if loop.average else None
         self.watched, self.prompts = self._put_aside(prompts) if loop.gold_fall else ([], prompts)
         self.guard = GoldGuard(fall=loop.gold_fall or 0.0) if self.watched else None
         self.best = self.optimizer.trainable.master.clone() if self.watched else None
@@ -181,8 +181,6 @@ class Rlhf:
                 )
                 for name, value in figures.items():
                     sums[name] = sums.get(name, 0.0) + value
-        if self.average is not None:
-            self.average.lerp_(self.optimizer.trainable.master, 1 - loop.average)
         return {name: value / (loop.epochs * loop.minibatches) for name, value in sums.items()}
 
     def _minibatch(
@@ -202,15 +200,13 @@ class Rlhf:
             log_new, r.log_old[part, :length], advantage[part, :length], answer, s.clip_ratio
         )
         self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.trainable.gather()
+        self.optimizer.backward(loss)
         figures = {"policy_loss": float(loss.detach()), "clipped": clipped}
         if self.mix is not None and s.pretraining_mix > 0:
             rows = self.loop.mix_rows
             inputs, targets, weights = map(torch.from_numpy, stack(self.mix, place * rows, rows))
             mix, _ = self.policy.loss(inputs, targets, weights)
-            (s.pretraining_mix * mix).backward()
-            self.optimizer.trainable.gather()
+            self.optimizer.backward(s.pretraining_mix * mix)
             figures["mix_loss"] = float(mix.detach())
         self.optimizer.step(scale)
         value = ppo.value_loss(
@@ -221,8 +217,7 @@ class Rlhf:
             s.value_clip,
         )
         self.value_optimizer.zero_grad()
-        (s.value_weight * value).backward()
-        self.value_optimizer.trainable.gather()
+        self.value_optimizer.backward(s.value_weight * value)
         self.value_optimizer.step(scale)
         figures["value_loss"] = float(value.detach())
         return figures
@@ -231,17 +226,13 @@ class Rlhf:
         """All that changes, by name."""
         out = {f"policy.{k}": v for k, v in self.optimizer.tensors().items()}
         out |= {f"value.{k}": v for k, v in self.value_optimizer.tensors().items()}
-        for name, weights in (("average", self.average), ("best", self.best)):
-            out |= {} if weights is None else {name: weights}
-        return out
+        return out if self.best is None else out | {"best": self.best}
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Take up a checkpoint."""
         for prefix, optimizer in (("policy.", self.optimizer), ("value.", self.value_optimizer)):
             mine = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             optimizer.load(mine, state[prefix + "count"])
-        if self.average is not None:
-            self.average.copy_(tensors["average"])
         if self.best is not None:
             self.best.copy_(tensors["best"])
             self.guard = GoldGuard(**state["guard"])
@@ -276,7 +267,8 @@ class Rlhf:
             self.optimizer.trainable.publish()
             self.controller.beta *= 2
         figures = {"watched_gold": gold, "watched_reward": reward}
-        return figures | ({"returned": 1.0} if verdict == "fell" else {})
+        mark = {"best": "best", "fell": "returned"}.get(verdict)
+        return figures | ({mark: 1.0} if mark else {})
 
     def run(self, folder: Path, progress: Progress = silent) -> dict[str, Any]:
         """Go on from the last checkpoint in `folder` to the end; returns the figures by step."""
@@ -304,13 +296,28 @@ class Rlhf:
             if step % self.loop.checkpoint_every == 0 or step == self.loop.steps:
                 checkpoints.save(step, self.tensors(), self.state(step) | {"lines": lines})
         last = self.watch()
-        kept = self.average if self.best is None else self.best
+        kept = self.optimizer.average if self.best is None else self.best
         if kept is not None:
             self.optimizer.trainable.master.copy_(kept)
             self.optimizer.trainable.publish()
         if self.guard is None:
             return {"steps": lines}
         return {"steps": lines, "last": last, "guard": self.guard.state()}
+
+
+def steps_in(lines: Sequence[Mapping[str, Any]], last: Mapping[str, Any] | None) -> list[int]:
+    """The steps that stand in the weights after the steps of `lines`, in order, counted from 0.
+
+    A watch comes before its step: it kept the weights as the `best` so far, or returned to those.
+    `last` is the watch after the end, whose best is what was saved; None while a run goes on.
+    """
+    seen: list[int] = []
+    best: list[int] = []
+    for step, line in enumerate([*lines, last or {}]):
+        best = list(seen) if line.get("best") else best
+        seen = list(best) if line.get("returned") else seen
+        seen.append(step)
+    return seen[:-1] if not last else best
 
 
 def _groups(families: Sequence[str], least: int = 8) -> list[str]:

@@ -5,13 +5,14 @@ Sources are sampled without replacement, each reshuffled when it is used up (GPT
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from regrow.corpus.reads import Reading
 from regrow.corpus.shards import Shards
 from regrow.errors import RegrowError
 from regrow.seeds import rng
@@ -121,6 +122,7 @@ class Schedule:
         self.context = context
         self.seed = seed
         self.rows_total = rows_total
+        self.weights, self.max_epochs = dict(weights), max_epochs
         self.names = tuple(sorted(shares))
         asked = sum(weights.values())
         #: Sources that `max_epochs` left with less than their weight asks for.
@@ -191,6 +193,41 @@ class Schedule:
             id_ = self.shards.document_ids(source)[document]
             found.append(Piece(source, id_, epoch, start, stop))
         return found
+
+    def parts_of(self, i: int) -> np.ndarray:
+        """Which document each input token of row i belongs to, numbered from 0: [context]."""
+        lengths = [stop - start for *_, start, stop in self._pieces(i)]
+        return np.repeat(np.arange(len(lengths)), lengths)[:-1]
+
+    def readings(self, first: int, end: int) -> Iterator[Reading]:
+        """What rows first..end read, by source and epoch.
+
+        Rows of a source follow each other in its stream, so a stretch of rows is one stretch of
+        every stream and no row need be looked at.
+        """
+        for number, source in enumerate(self.names):
+            rows = first + np.flatnonzero(self._source[first:end] == number)
+            if not len(rows):
+                continue
+            rank, size = int(self._rank[rows[0]]), self.shards.count(source)
+            start, stop = rank * self.context, (rank + len(rows)) * self.context + 1
+            for epoch in range(start // size, (stop - 1) // size + 1):
+                order, starts = self._layout(source, epoch)
+                low, high = max(0, start - epoch * size), min(size, stop - epoch * size)
+                place = int(np.searchsorted(starts, low, side="right")) - 1
+                past = int(np.searchsorted(starts, high, side="left"))
+                begins = np.maximum(starts[place:past], low)
+                tokens = np.minimum(starts[place + 1 : past + 1], high) - begins
+                own = (epoch * size + begins - 1) // self.context - rank
+                tokens[0] -= epoch * size + low == start  # an input only
+                yield Reading(source, epoch, order[place:past], tokens, rows[np.maximum(own, 0)])
+
+    def told(self) -> dict[str, Any]:
+        """What makes the same schedule again over the same shards, as JSON values."""
+        return {
+            "mixture": self.weights, "context": self.context, "seed": self.seed,
+            "rows": self.rows_total, "max_epochs": self.max_epochs,
+        }  # fmt: skip
 
     def report(self) -> dict[str, Any]:
         """Shares as they came out, epochs, and the sources that `max_epochs` cut."""

@@ -229,5 +229,7 @@ def cross_entropy(
     Every weight must be above 0: drop the other rows first. In bf16 each token's loss carries a
     rounding error of about 0.3 % that cancels over a batch.
     """
+    if hidden_nd.dtype == torch.float16:  # the gradients made here are not yet scaled: too small
+        hidden_nd, head_vd = hidden_nd.float(), head_vd.float()
     loss: Tensor = _CrossEntropy.apply(hidden_nd, head_vd, targets_n, weights_n, z_loss)
     return loss

@@ -20,18 +20,22 @@ from regrow.errors import RegrowError
 from regrow.files import sha256_json, writing
 from regrow.progress import Progress, silent
 from regrow.seeds import derive
+from regrow.train import device as devices
 from regrow.train import recovery
 from regrow.train.checkpoint import Checkpoint, Checkpoints
 from regrow.train.guard import Guard, GuardSettings, Reading
+from regrow.train.meter import Meter
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import choose
-from regrow.train.schedule import Schedule, plan
+from regrow.train.prefetch import made_ahead
+from regrow.train.schedule import Ramp, Schedule, plan
 from regrow.train.script import Script
 from regrow.train.stop import stop_flag
 
 #: Called as loss_of(model, batch) -> (mean loss, number of tokens it is the mean of).
 LossOf = Callable[[Any, Any], tuple[Tensor, int]]
-#: Called as batch_of(step, first_row, rows) -> batch; must depend on nothing else.
+#: Called as batch_of(step, first_row, rows) -> batch; must depend on nothing else. Off the CPU it
+#: is called ahead of time, on a thread of its own.
 BatchOf = Callable[[int, int, int], Any]
 #: Token embeddings, in a decoder by itself or within another module.
 _EMBEDDING = re.compile(r"(^|\.)embedding(\.weight)?$")
@@ -40,17 +44,17 @@ _EMBEDDING = re.compile(r"(^|\.)embedding(\.weight)?$")
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """A run: `total` rows in batches of `rows`, each step in passes of at most `micro` rows (0:
-    the whole batch). The batch grows from `ramp_from` over the first `ramp_over` rows. `precision`
-    is auto, bf16 or fp32. A checkpoint is saved `every` so many steps; the `keep` newest stay, and
-    those at multiples of `spaced` steps (0: none)."""
+    the whole batch); `ramp` says how the batch grows to that. `precision` is auto, bf16, fp16 or
+    fp32; `device` auto, cuda, mps or cpu. A checkpoint is saved `every` so many steps; the `keep`
+    newest stay, and those at multiples of `spaced` steps (0: none)."""
 
     total: int
     rows: int = 16
     seed: int = 0
     micro: int = 0
-    ramp_from: int = 0
-    ramp_over: int = 0
+    ramp: Ramp = field(default_factory=Ramp)
     precision: str = "auto"
+    device: str = "auto"
     every: int = 200
     keep: int = 2
     spaced: int = 0
@@ -62,8 +66,9 @@ class TrainSettings:
 @dataclass(frozen=True, slots=True)
 class TrainSummary:
     """What a run did. `loss` is the mean over the last 5 % of its steps; `seen` the row ranges
-    [first, end) that moved weights, in order; `ledger` spikes, rewinds and what resuming found.
-    The weights are a function of the settings, the batches and `threads`."""
+    [first, end) that moved weights, in order; `overflows` the number of steps lost to fp16's range;
+    `ledger` spikes, rewinds and what resuming found. The weights are a function of the
+    settings, the batches and `threads`."""
 
     steps: int
     rows: int
@@ -73,7 +78,9 @@ class TrainSummary:
     tokens_per_s: float
     precision: str
     reason: str
+    device: str
     threads: int
+    overflows: int
     spikes: int
     rewinds: int
     seen: tuple[tuple[int, int], ...]
@@ -91,6 +98,7 @@ class _State:
     step: int = 0
     updates: int = 0
     tokens: int = 0
+    overflows: int = 0
     seconds: float = 0.0
     recent: list[float] = field(default_factory=list)
     seen: list[list[int]] = field(default_factory=list)
@@ -106,19 +114,22 @@ class Run:
         folder: Path,
         checkpoints: Checkpoints,
         carry: Mapping[str, Tensor] | None,
+        device: torch.device,
     ) -> None:
-        self.settings, self.folder, self.checkpoints = settings, folder, checkpoints
-        self.plan = plan(settings.total, settings.rows, settings.ramp_from, settings.ramp_over)
+        self.settings, self.folder, self.device = settings, folder, device
+        self.checkpoints = checkpoints
+        self.plan = plan(settings.total, settings.rows, settings.ramp)
         self.guard = Guard(settings.guard, len(self.plan))
         self.script = Script(settings.guard.script)
         checkpoints.reach = self.guard.reach
         shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-        same = replace(settings, every=0, keep=0, spaced=0)
+        same = replace(settings, every=0, keep=0, spaced=0, device="")
         self.identity = sha256_json([asdict(same), shapes])
         saved = checkpoints.load()
         wanted = settings.precision
-        self.precision = choose(saved.meta["precision"] if saved and wanted == "auto" else wanted)
-        self.optimizer: Optimizer = build(model, settings.optim, self.precision)
+        wanted = saved.meta["precision"] if saved and wanted == "auto" else wanted
+        self.precision = choose(wanted, device)
+        self.optimizer: Optimizer = build(model.to(device), settings.optim, self.precision)
         names = self.optimizer.trainable.names
         self.embeddings = [name for name in names if _EMBEDDING.search(name)]
         self.state = _State()
@@ -165,7 +176,7 @@ class Run:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
-        tensors = {**self.optimizer.tensors(), "rng": torch.get_rng_state()}
+        tensors = {**self.optimizer.tensors(), **devices.random_state(self.device)}
         self.checkpoints.save(self.state.step, tensors, meta)
 
     def restore(self, saved: Checkpoint) -> None:
@@ -176,7 +187,7 @@ class Run:
                 "delete that folder to start anew"
             )
         self.optimizer.load(saved.tensors, saved.meta["count"])
-        torch.set_rng_state(saved.tensors["rng"])
+        devices.set_random_state(self.device, saved.tensors)
         self.state = _State(**saved.meta["state"])
 
     def embedding_norm(self) -> float:
@@ -194,15 +205,23 @@ class Run:
         total, count = 0.0, 0
         for low in range(0, rows, micro):
             batch = batch_of(self.state.step, row + low, min(micro, rows - low))
-            loss, n = loss_of(model, batch)
+            loss, n = loss_of(model, devices.move(batch, self.device))
             if n == 0:
                 continue
-            (loss if micro >= rows else loss * n).backward()
-            trainable.gather()
+            self.optimizer.backward(loss, 1.0 if micro >= rows else n)
             total, count = total + float(loss.detach()) * n, count + n
         if micro < rows and count:
             trainable.grad.div_(count)
         return (total / count if count else 0.0), count
+
+    def judge(self, now: Reading) -> str:
+        """The guard's verdict; `overflow`, which is no spike, where only fp16's range was left."""
+        scale = self.optimizer.loss_scale
+        if scale is None or math.isfinite(now.norm) or not math.isfinite(now.loss):
+            return self.guard.check(self.state.step, now)
+        scale.halve(self.state.step)
+        self.state.overflows += 1
+        return "overflow"
 
     def step(self, model: nn.Module, loss_of: LossOf, batch_of: BatchOf) -> dict[str, Any]:
         """One step: gradients, judgement, update. Returns its row of metrics."""
@@ -211,9 +230,10 @@ class Run:
         row, rows = self.plan[state.step]
         loss, count = self.gradients(model, loss_of, batch_of)
         norm, embedding = self.optimizer.gradient_norm(), self.embedding_norm()
-        sound = math.isfinite(loss + norm) or recovery.sound(self)
+        overflow = math.isfinite(loss) and self.optimizer.overflowed(norm)
+        sound = overflow or math.isfinite(loss + norm) or recovery.sound(self)
         now = Reading(loss, norm, embedding, (row, row + rows), sound)
-        verdict = self.guard.check(state.step, now) if count else "skip"
+        verdict = self.judge(now) if count else "skip"
         scale = self.settings.schedule.scale(state.step, row / self.settings.total)
         scale *= self.script.rate
         if verdict == "accept":
@@ -242,6 +262,8 @@ class Run:
         }
         if verdict != "accept":
             values["verdict"] = verdict
+        if self.optimizer.loss_scale is not None:
+            values["loss_scale"] = self.optimizer.loss_scale.value
         self.record(**values)
         if verdict == "rewind":
             recovery.rewind(self)
@@ -266,7 +288,9 @@ class Run:
             tokens_per_s=state.tokens / max(1e-9, state.seconds),
             precision=self.precision.name,
             reason=self.precision.reason,
+            device=str(self.device),
             threads=torch.get_num_threads(),
+            overflows=state.overflows,
             spikes=events.count("spike"),
             rewinds=events.count("rewind"),
             seen=tuple((first, end) for first, end in state.seen),
@@ -288,24 +312,31 @@ def train(
     `loss_of(model, batch)` gives the mean loss and its number of tokens; `batch_of(step, row,
     rows)` must be a pure function of its arguments. Writes `folder/metrics.jsonl` (one row a
     step) and `folder/checkpoints/`. `carry` holds a parent's optimizer tensors; without it the
-    optimizer starts anew. On return the model holds the fp32 masters.
+    optimizer starts anew. The model and its batches go to `settings.device`; on return it is back
+    where it was and holds the fp32 masters, or their average where `settings.optim.average` is set.
 
     Killed anywhere and called again, it ends with the same bits, given the same number of threads.
     Ctrl-C or SIGTERM saves a checkpoint first and then raises KeyboardInterrupt. Raises RegrowError
     when the checkpoints are of other settings, another process trains in the folder, the disk is
     full, or the loss keeps diverging (`folder/diverged.md` then tells how).
     """
+    device = devices.pick(settings.device)
+    home = next(model.parameters()).device
     saving = Checkpoints(folder / "checkpoints", settings.keep, spaced=settings.spaced)
-    with torch.random.fork_rng(devices=[]), stop_flag() as stopped, saving as checkpoints:
-        run = Run(model, settings, folder, checkpoints, carry)
-        with contextlib.closing(run.metrics):
+    with devices.fork_random_state(device), stop_flag() as stopped, saving as checkpoints:
+        run = Run(model, settings, folder, checkpoints, carry, device)
+        done = ([*run.plan, (settings.total, 0)])[run.state.step][0]
+        progress(done, settings.total, phase=f"training on {device} in {run.precision.reason}")
+        meter = Meter(model, run.precision, device)
+        ahead = made_ahead(batch_of, run.plan, settings.micro, device.type)
+        with contextlib.closing(run.metrics), ahead as batches:
             last = 0.0
             while run.state.step < len(run.plan):
                 recovery.intervene(run)
                 if run.guard.skips(run.state.step):
                     run.state.step += 1
                     continue
-                values = run.step(model, loss_of, batch_of)
+                values = run.step(model, loss_of, batches)
                 now = time.monotonic()
                 if now - last > 0.2:
                     last = now
@@ -314,7 +345,9 @@ def train(
                         settings.total,
                         loss=values["loss"],
                         tokens_per_s=values["tokens_per_s"],
+                        spikes=sum(one["event"] == "spike" for one in run.guard.ledger),
                         phase="training",
+                        **meter.share(values["tokens_per_s"]),
                     )
                 checkpoints.check()
                 if stopped.is_set() or run.saves(run.state.step):
@@ -325,5 +358,6 @@ def train(
             if checkpoints.steps()[-1:] != [run.state.step]:
                 run.save()
         progress(settings.total, settings.total, phase="trained")
-        run.optimizer.trainable.release()
+        run.optimizer.release()
+        model.to(home)
         return run.summary()

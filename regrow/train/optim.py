@@ -1,7 +1,8 @@
-"""Muon on block matrices with Adam on the rest, or AdamW alone, over flat fp32 masters."""
+"""The optimizer: which rule moves which weights, over flat fp32 masters."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from regrow.errors import RegrowError
+from regrow.train import rules
 from regrow.train.memory import keep_freed
 from regrow.train.precision import Precision, Trainable, choose
+from regrow.train.scaling import LossScale
 
-#: Quintic Newton-Schulz coefficients of Muon (Jordan et al. 2024; as torch.optim.Muon).
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NAMES = ("muon", "adamw", "adafactor")
+DECAYS = ("usual", "blocks", "matrices", "all")
+#: Weights that Muon works on at once: beyond some 8 MB they leave the cache, and a product for
+#: each matrix is quicker (by a tenth at width 768) and holds less memory.
+TOGETHER = 1 << 21
 _IN_BLOCK = re.compile(r"(^|\.)blocks\.\d+\.")
 
 
@@ -22,10 +28,16 @@ _IN_BLOCK = re.compile(r"(^|\.)blocks\.\d+\.")
 class OptimSettings:
     """What to update with. The rates are peaks; `step(scale)` multiplies both.
 
-    name: `muon` (Muon on the matrices of the blocks, Adam without decay on embeddings, head and
-    gains) or `adamw` (all by Adam, decay on everything with two dimensions). `rate` and `decay`
-    belong to Muon's matrices, or to everything under `adamw`; `adam_rate` to the rest under `muon`.
+    name: `muon` (Muon on the matrices of the blocks, Adam on embeddings, head and gains), `adamw`
+    or `adafactor` (PaLM's) on everything. `rate` and `decay` belong to Muon's matrices, or to
+    everything under the others; `adam_rate` to the rest under `muon`; Adafactor decays by
+    `decay` * rate^2 and has a second beta of its own.
+    decays: what weight decay touches: the matrices of the `blocks` (as OLMo 2), all `matrices` with
+    embeddings and head (as GPT-3 in Megatron), or `all` with gains and biases; `usual` is blocks
+    under muon, else matrices.
     clip: the largest global gradient norm, 0 for none.
+    average: decay of the exponential moving average of the weights, 0 for none. It is at most
+    (1 + k) / (10 + k) at step k, so that a short run does not average its random start.
     The defaults are those of research/microworld.md for pretraining a small model.
     """
 
@@ -35,43 +47,32 @@ class OptimSettings:
     momentum: float = 0.95
     newton_schulz_steps: int = 5
     decay: float = 0.05
+    decays: str = "usual"
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-8
     clip: float = 0.0
+    average: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.name not in ("muon", "adamw"):
-            raise RegrowError(f"unknown optimizer {self.name!r}; use muon or adamw")
-
-
-def orthogonalise(matrices_nrc: Tensor, steps: int = 5) -> Tensor:
-    """Nearly the orthogonal factor of each of n matrices, by Newton-Schulz in bf16."""
-    a, b, c = NEWTON_SCHULZ
-    x = matrices_nrc.bfloat16()
-    tall = x.shape[1] > x.shape[2]
-    if tall:
-        x = x.transpose(1, 2)
-    x = (
-        x
-        / torch.linalg.vector_norm(x.float(), dim=(1, 2), keepdim=True).clamp_(min=1e-7).bfloat16()
-    )
-    for _ in range(steps):
-        gram = torch.bmm(x, x.transpose(1, 2))
-        update = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, update, x, beta=a)
-    return x.transpose(1, 2) if tall else x
+        if self.name not in NAMES:
+            raise RegrowError(f"unknown optimizer {self.name!r}; use muon, adamw or adafactor")
+        if self.decays not in DECAYS:
+            raise RegrowError(f"unknown decays {self.decays!r}; use {', '.join(DECAYS)}")
+        if not 0 <= self.average < 1:
+            raise RegrowError(f"average is a decay from 0 to below 1, not {self.average}")
 
 
 class Optimizer:
     """Updates a `Trainable`. Use it so:
 
         optimizer = build(model, settings, choose())
-        optimizer.trainable.zero_grad()
-        loss.backward(); optimizer.trainable.gather()   # once or several times
-        norm = optimizer.gradient_norm()                # optional: what a guard looks at
-        optimizer.step(scale)                           # scale: this step's share of the peak rates
+        optimizer.zero_grad()
+        optimizer.backward(loss)            # once or several times
+        norm = optimizer.gradient_norm()    # optional: what a guard looks at
+        optimizer.step(scale)               # scale: this step's share of the peak rates
 
-    The state (`tensors`, `count`) restores bit for bit with `load`.
+    The state (`tensors`, `count`) restores bit for bit with `load`. In fp16 `loss_scale` is part of
+    it, else None.
     """
 
     def __init__(self, trainable: Trainable, settings: OptimSettings, groups: _Groups) -> None:
@@ -79,55 +80,111 @@ class Optimizer:
         self.count = 0
         self.first = torch.zeros_like(trainable.master)  # momentum, or Adam's first moment
         self.second = torch.zeros_like(trainable.master[groups.muon_end :])
+        self.average = trainable.master.clone() if settings.average else None
+        self.loss_scale = LossScale() if trainable.precision.name == "fp16" else None
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
         self.trainable.zero_grad()
 
+    def backward(self, loss: Tensor, weight: float = 1.0) -> None:
+        """Add the gradients of `weight` * loss to the fp32 sum."""
+        if self.loss_scale is None:
+            (loss if weight == 1.0 else loss * weight).backward()
+            self.trainable.gather()
+        else:  # the weight comes afterwards, in fp32, so that it takes no range from the scale
+            scale = self.loss_scale.value
+            (loss * scale).backward()
+            self.trainable.gather(weight / scale)
+
     def gradient_norm(self) -> float:
         """The global norm of the gathered gradients, before clipping."""
         return float(torch.linalg.vector_norm(self.trainable.grad))
 
+    def overflowed(self, norm: float) -> bool:
+        """Whether the gradients of this norm are beyond fp16 at the present loss scale."""
+        return self.loss_scale is not None and not math.isfinite(norm)
+
     @torch.no_grad()
     def step(self, scale: float = 1.0, norm: float | None = None) -> None:
-        """Clip, update the masters and publish them. `norm` saves computing it twice."""
+        """Clip, update the masters and publish them. `norm` saves computing it twice.
+
+        After an overflow in fp16 nothing moves but the loss scale. Raises RegrowError where that
+        falls below its floor.
+        """
         clip = self.settings.clip
-        if clip > 0:
-            norm = self.gradient_norm() if norm is None else norm
-            if norm > clip:
-                self.trainable.grad.mul_(clip / norm)
+        if norm is None and (clip > 0 or self.loss_scale is not None):
+            norm = self.gradient_norm()
+        if self.loss_scale is not None and norm is not None:
+            if self.overflowed(norm):
+                self.loss_scale.halve(self.count)
+                return
+            self.loss_scale.grow()
+        if norm is not None and norm > clip > 0:
+            self.trainable.grad.mul_(clip / norm)
         self.count += 1
         self._muon(scale)
-        self._adam(scale)
+        (self._adafactor if self.settings.name == "adafactor" else self._adam)(scale)
         self.trainable.publish()
+        if self.average is not None:
+            kept = min(self.settings.average, (1 + self.count) / (10 + self.count))
+            self.average.lerp_(self.trainable.master, 1 - kept)
 
     def _muon(self, scale: float) -> None:
         s, t = self.settings, self.trainable
-        rate = s.rate * scale
         for names in self.groups.muon:
-            weight, grad = t.segment(t.master, names), t.segment(t.grad, names)
-            buffer = t.segment(self.first, names)
-            buffer.lerp_(grad, 1 - s.momentum)
-            update = orthogonalise(grad.lerp(buffer, s.momentum), s.newton_schulz_steps)
-            stretch = max(1.0, weight.shape[1] / weight.shape[2]) ** 0.5
-            weight.mul_(1 - rate * s.decay).add_(update, alpha=-rate * stretch)
+            rules.muon(
+                t.segment(t.master, names),
+                t.segment(t.grad, names),
+                t.segment(self.first, names),
+                rate=s.rate * scale,
+                decay=s.decay,
+                momentum=s.momentum,
+                steps=s.newton_schulz_steps,
+            )
 
     def _adam(self, scale: float) -> None:
-        s, begin = self.settings, self.groups.muon_end
-        master, grad = self.trainable.master[begin:], self.trainable.grad[begin:]
-        first, second = self.first[begin:], self.second
-        rate = (s.rate if s.name == "adamw" else s.adam_rate) * scale
-        beta1, beta2 = s.betas
-        if s.name == "adamw" and s.decay:
-            master[: self.groups.decayed - begin].mul_(1 - rate * s.decay)
-        first.lerp_(grad, 1 - beta1)
-        second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        root = second.sqrt().div_((1 - beta2**self.count) ** 0.5).add_(s.eps)
-        master.addcdiv_(first, root, value=-rate / (1 - beta1**self.count))
+        s, t, begin = self.settings, self.trainable, self.groups.muon_end
+        middle, end = self.groups.decayed, len(t.master)
+        for low, high, decay in ((begin, middle, s.decay), (middle, end, 0.0)):
+            if low < high:
+                rules.adam(
+                    t.master[low:high],
+                    t.grad[low:high],
+                    self.first[low:high],
+                    self.second[low - begin : high - begin],
+                    count=self.count,
+                    rate=(s.rate if s.name == "adamw" else s.adam_rate) * scale,
+                    decay=decay,
+                    betas=s.betas,
+                    eps=s.eps,
+                )
+
+    def _adafactor(self, scale: float) -> None:
+        s, t = self.settings, self.trainable
+        for name in t.names:
+            rules.adafactor(
+                t.view(t.master, name),
+                t.view(t.grad, name),
+                t.view(self.first, name),
+                t.view(self.second, name),
+                count=self.count,
+                rate=s.rate * scale,
+                decay=s.decay if t.offsets[name] < self.groups.decayed else 0.0,
+                momentum=s.betas[0],
+            )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that changes: masters and moments. Views: save them before the next step."""
-        return {"master": self.trainable.master, "first": self.first, "second": self.second}
+        """Everything that changes: masters, moments, average, loss scale.
+
+        Views: save them before the next step.
+        """
+        tensors = {"master": self.trainable.master, "first": self.first, "second": self.second}
+        if self.average is not None:
+            tensors["average"] = self.average
+        if self.loss_scale is not None:
+            tensors["loss_scale"] = self.loss_scale.tensor
+        return tensors
 
     def load(self, tensors: Mapping[str, Tensor], count: int) -> None:
         """Restore what `tensors` and `count` gave, and publish the masters."""
@@ -141,8 +198,16 @@ class Optimizer:
         self.trainable.publish()
 
     def carry(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the moments of a parent's optimizer, not its weights or step count."""
-        self.load({**tensors, "master": self.trainable.master}, self.count)
+        """Take over the moments of a parent's optimizer, and nothing else."""
+        carried = {name: tensors[name] for name in ("first", "second") if name in tensors}
+        kept = {name: t for name, t in self.tensors().items() if name not in ("first", "second")}
+        self.load(carried | kept, self.count)
+
+    def release(self) -> None:
+        """Give the model its fp32 weights as plain parameters: the average where one is kept."""
+        if self.average is not None:
+            self.trainable.master.copy_(self.average)
+        self.trainable.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +221,30 @@ class _Groups:
 def _groups(model: nn.Module, settings: OptimSettings) -> _Groups:
     """Muon's matrices first, equal shapes side by side, then what decays, then the rest."""
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    muon = settings.name == "muon"
     by_shape: dict[tuple[int, ...], list[str]] = {}
     for name, p in parameters.items():
-        if settings.name == "muon" and _IN_BLOCK.search(name) and p.ndim == 2:
+        if muon and _IN_BLOCK.search(name) and p.ndim == 2:
             by_shape.setdefault(tuple(p.shape), []).append(name)
-    muon = list(by_shape.values())
-    first = [name for names in muon for name in names]
+    together: list[list[str]] = []
+    for names in by_shape.values():
+        count = max(1, TOGETHER // parameters[names[0]].numel())
+        together += [names[low : low + count] for low in range(0, len(names), count)]
+    first = [name for names in together for name in names]
+    decays = settings.decays
+    if decays == "usual":
+        decays = "blocks" if muon else "matrices"
+
+    def spared(name: str) -> bool:
+        if decays == "all":
+            return False
+        return parameters[name].ndim < 2 or (decays == "blocks" and not _IN_BLOCK.search(name))
+
     rest = [name for name in parameters if name not in set(first)]
-    matrices = [name for name in rest if parameters[name].ndim >= 2]
-    vectors = [name for name in rest if parameters[name].ndim < 2]
+    rest.sort(key=lambda name: (spared(name), parameters[name].ndim < 2))
     muon_end = sum(parameters[name].numel() for name in first)
-    decayed = muon_end + sum(parameters[name].numel() for name in matrices)
-    return _Groups([*first, *matrices, *vectors], muon, muon_end, decayed)
+    decayed = muon_end + sum(parameters[name].numel() for name in rest if not spared(name))
+    return _Groups([*first, *rest], together, muon_end, decayed)
 
 
 def build(

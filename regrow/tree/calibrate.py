@@ -98,39 +98,43 @@ def expected(recipe: Recipe, run: Path, steps: list[Step], speed: Speeds) -> dic
 def time_here(shapes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Tokens a second of whole training steps of each shape in this process."""
     from regrow.model.config import ModelConfig
+    from regrow.train.device import pick
     from regrow.train.precision import choose
 
-    precision = choose()
+    device = pick()
+    precision = choose(device=device)
     rate = max(precision.bf16_gflops, precision.fp32_gflops) * 1e9
     found = {}
     for name, shape in shapes.items():
         config = ModelConfig(**shape)
         flops = config.flops_per_token()
         large = flops * _TIMED_TOKENS > _TOO_LARGE
-        found[name] = rate * _EFFICIENCY / flops if large else _time_steps(config)
-    return {"tokens_per_s": found, "precision": precision.reason}
+        found[name] = rate * _EFFICIENCY / flops if large else _time_steps(config, device)
+    return {"tokens_per_s": found, "precision": f"{precision.reason}, on {device}"}
 
 
-def _time_steps(config: Any) -> float:
+def _time_steps(config: Any, device: Any) -> float:
     """Tokens a second of training steps: the quickest within a second, after one to warm up."""
     import torch
 
     from regrow.model.decoder import Decoder
+    from regrow.train.device import synchronise
     from regrow.train.optim import OptimSettings, build
+    from regrow.train.precision import choose
 
-    model = Decoder(config)
-    optimizer = build(model, OptimSettings())
+    model = Decoder(config).to(device)
+    optimizer = build(model, OptimSettings(), choose(device=device))
     rows = max(1, _TIMED_TOKENS // config.context)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(config.vocabulary, (rows, config.context + 1), generator=generator)
+    ids = ids.to(device)
     times: list[float] = []
     while len(times) < 2 or sum(times) < _TIMED_S:
         start = time.perf_counter()
-        optimizer.trainable.zero_grad()
-        loss, _ = model.loss(ids[:, :-1], ids[:, 1:])
-        loss.backward()
-        optimizer.trainable.gather()
+        optimizer.zero_grad()
+        optimizer.backward(model.loss(ids[:, :-1], ids[:, 1:])[0])
         optimizer.step(1.0)
+        synchronise(device)
         times.append(time.perf_counter() - start)
     return float(rows * config.context / min(times[1:]))
 

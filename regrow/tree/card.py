@@ -28,6 +28,7 @@ def card(recipe: Recipe, edge: Edge, corpus: Path) -> str:
         parts.append(f"It is compared in claims {node.claim}.")
     parts += [
         "## Data", _data(recipe, edge, corpus),
+        *_training(corpus.parent / edge.name),
         "## Scores", _scores(edge.measured),
         "## How to regrow it", _regrow(recipe, edge),
         "## Limits",
@@ -70,6 +71,13 @@ def _data(recipe: Recipe, edge: Edge, corpus: Path) -> str:
     if isinstance(licences, Mapping):
         lines += [f"- Licence {name or 'unknown'}: {count}" for name, count in licences.items()]
     return "\n".join(lines)
+
+
+def _training(folder: Path) -> list[str]:
+    """The loss plot, where there is one."""
+    if not (folder / "loss.svg").is_file():
+        return []
+    return ["## Training", "![Loss, gradient norm and rate by step](loss.svg)"]
 
 
 def _scores(measured: Mapping[str, Any] | None) -> str:

@@ -12,10 +12,14 @@ from rich.table import Table
 from rich.tree import Tree
 
 from regrow.tree.edge import Edge
+from regrow.tree.gc import Leftover, amount
 from regrow.tree.live import duration
 from regrow.tree.plan import MEASURE
 from regrow.tree.run import Outcome, forecast
 from regrow.tree.runs import nodes_of, recipe_of
+from regrow.tree.trace import Found, Visit
+
+_FOUND = 20  # documents that are listed
 
 
 def _console() -> Console:
@@ -127,6 +131,56 @@ def show_trace(edges: Sequence[Edge]) -> None:
             console.print(f"  {key}: {escape(str(value))}")
         for entry in edge.accepted:
             console.print(f"  accepted {entry['at']}: {escape('; '.join(entry['changes']))}")
+
+
+def show_seen(visits: Sequence[Visit], found: Sequence[Found] | None) -> None:
+    """Documents by node and source; where a text was looked for, those that hold it."""
+    console = _console()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("node", "step", "source"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("documents", "tokens learnt", "epochs"):
+        table.add_column(heading, justify="right")
+    for visit in visits:
+        row = visit.to_row()
+        name = visit.node if visit.phase == "training" else f"{visit.node}, {visit.phase}"
+        step = f"{visit.step} of {visit.steps}" if visit.steps else ""
+        if not row["sources"]:
+            nothing = "not known" if visit.phase == "imported" else "no documents"
+            table.add_row(name, step, nothing)
+        for source, seen in row["sources"].items():
+            epochs = f"{seen['epochs']:.2f}" if "epochs" in seen else ""
+            table.add_row(
+                name, step, source, f"{seen['documents']:,}", f"{seen['tokens']:,}", epochs
+            )
+            name = step = ""
+    console.print(table)
+    if found is not None:
+        console.print(f"{len(found):,} of these documents hold it")
+    for one in (found or ())[:_FOUND]:
+        times = "once" if one.times == 1 else f"{one.times} times"
+        console.print(
+            f"[bold]{escape(one.source)}[/bold] {escape(one.url or one.id)}: seen {times} by "
+            f"{one.node}, first in step {one.first_step} of its {one.phase}"
+        )
+        console.print(f"  [dim]{escape(one.snippet)}[/dim]")
+    if found and len(found) > _FOUND:
+        console.print(f"{len(found) - _FOUND:,} more: --json lists all")
+
+
+def show_leftovers(run: Path, found: Sequence[Leftover]) -> None:
+    """What can be freed of a run, with sizes and reasons."""
+    console = _console()
+    if not found:
+        console.print(f"{run}: nothing to free")
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for one in found:
+        table.add_row(amount(one.size), escape(str(one.path)), f"[dim]{one.why}[/dim]")
+    console.print(table)
+    console.print(f"{run}: {amount(sum(one.size for one in found))} can be freed")
 
 
 def show_scores(node: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -67,7 +67,8 @@ def export_node(folder: Path, target: Path) -> Path:
         raise RegrowError(f"{target} is there already and not empty; choose another folder")
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    leave = shutil.ignore_patterns("checkpoints", edge.GROWING, "items.jsonl.gz", ".*")
+    ours = ("checkpoints", edge.GROWING, "items.jsonl.gz", "tensorboard", "wandb*", ".*")
+    leave = shutil.ignore_patterns(*ours)
     try:
         shutil.copytree(folder, partial, ignore=leave)
         if target.exists():

@@ -137,6 +137,10 @@ def told(metrics: Mapping[str, Any]) -> str:
             parts.append(f"{key} {metrics[key]:.3f}")
     if "tokens_per_s" in metrics:
         parts.append(f"{metrics['tokens_per_s'] / 1000:.1f}k tokens/s")
+    if "matrix_share" in metrics:
+        parts.append(f"{metrics['matrix_share']:.0%} of the matrix rate")
+    if spikes := metrics.get("spikes"):
+        parts.append(f"{spikes} spike{'s' * (spikes > 1)}")
     return "  ".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from regrow.tree.live import choose_display, duration
 from regrow.tree.load import load_recipe, recipe_names
 from regrow.tree.plan import MEASURE, Step, accept, clear, make_plan
 from regrow.tree.recipe import Recipe
-from regrow.tree.worker import RECIPE
+from regrow.tree.worker import LOG_TO, RECIPE
 
 _HOUR = 3600.0
 
@@ -36,6 +37,7 @@ class Request:
     dry_run: bool = False
     jobs: int | None = None
     seed: int | None = None
+    log_to: Sequence[str] = ()  # tensorboard, wandb
     runs: Path = Path("runs")
     quiet: bool = False  # the caller prints the answer itself
 
@@ -52,6 +54,7 @@ class Outcome:
     elapsed: float
     jobs: int
     grown: Sequence[str] = ()  # steps that this call did
+    precision: str = ""  # the number format that suits this machine, and why
 
     @property
     def expected_whole(self) -> float:
@@ -110,11 +113,18 @@ def _sort_words(request: Request) -> tuple[str, list[str], list[str]]:
 def run(request: Request) -> Outcome:
     """Grow what is missing. Raises RegrowError with one line that names the fix."""
     recipe = ask(request)
+    if request.log_to:
+        from regrow.train.log import check
+
+        check(request.log_to)
+        os.environ[LOG_TO] = " ".join(request.log_to)  # the workers inherit it
     folder = request.runs / recipe.name
     jobs = request.jobs or default_jobs()
     if request.dry_run:
         steps = make_plan(recipe, folder, request.to, request.start, request.regrow)
-        return _outcome(recipe, folder, steps, _expect(recipe, folder, steps, jobs), jobs)
+        expected, precision = _expect(recipe, folder, steps, jobs)
+        planned = _outcome(recipe, folder, steps, expected, jobs)
+        return replace(planned, precision=precision)
     with lock(folder):
         for name in accept(recipe, folder, request.accept):
             _say(request, f"{name} stands as it is; the change is noted in its edge.json")
@@ -133,9 +143,9 @@ def _grow(request: Request, recipe: Recipe, folder: Path, steps: list[Step], job
         _say(request, "without data.folder=PATH the built-in world's instructions, dialogues and "
              "ratings are used alone, and no published benchmark is measured")  # fmt: skip
     _say(request, "timing this machine ...")
-    expected = _expect(recipe, folder, steps, jobs)
+    expected, precision = _expect(recipe, folder, steps, jobs)
     before = _outcome(recipe, folder, steps, expected, jobs)
-    _say(request, forecast(before))
+    _say(request, forecast(replace(before, precision=precision)))
     display = choose_display(recipe.name, recipe.parents(), _out(request))
     Execution(folder, steps, jobs, expected, display)()
     grown = [step.name for step in steps if step.state != "done"]
@@ -144,13 +154,16 @@ def _grow(request: Request, recipe: Recipe, folder: Path, steps: list[Step], job
     return replace(after, grown=grown, elapsed=time.monotonic() - began)
 
 
-def _expect(recipe: Recipe, folder: Path, steps: list[Step], jobs: int) -> dict[str, float]:
+def _expect(
+    recipe: Recipe, folder: Path, steps: list[Step], jobs: int
+) -> tuple[dict[str, float], str]:
+    """Seconds by step, and the number format that suits this machine."""
     if all(step.state == "done" for step in steps):
-        return {}
+        return {}, ""
     from regrow.tree import calibrate
 
     speed = calibrate.speeds(recipe, folder.parent, jobs)
-    return calibrate.expected(recipe, folder, steps, speed)
+    return calibrate.expected(recipe, folder, steps, speed), speed.precision
 
 
 def _outcome(
@@ -175,6 +188,8 @@ def forecast(outcome: Outcome) -> str:
         text += "; that is above an hour"
         if outcome.recipe.name != "seedling":
             text += ": `regrow run seedling` grows the same tree much smaller"
+    if outcome.precision:
+        text += f"\ntraining in {outcome.precision}"
     return text
 
 

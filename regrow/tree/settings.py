@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from regrow.errors import RegrowError
+from regrow.train.schedule import Ramp
+
 _UNITS = {"k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 
 
@@ -26,6 +29,16 @@ def _count(value: Any) -> Any:
 #: A whole number that may be written with a unit: 7M, 600k.
 Count = Annotated[int, BeforeValidator(_count)]
 Share = Annotated[float, Field(ge=0, le=1)]
+#: A part of a run: up to 1 a share of it, above 1 a number of tokens (12B).
+Span = Annotated[float, BeforeValidator(_count), Field(ge=0)]
+
+
+Optimizer = Literal["muon", "adamw", "adafactor"]
+#: The schedules that a word is for.
+_OF_SCHEDULE = {
+    "decay": ("wsd",), "cooldown": ("wsd",), "floor_at": ("linear", "cosine"),
+    "hold": ("inverse-sqrt",),
+}  # fmt: skip
 
 
 class Strict(BaseModel):
@@ -70,20 +83,73 @@ class Training(Strict):
     """
 
     rows: int = Field(default=16, gt=0, description="sequences a step")
-    optimizer: Literal["muon", "adamw"] = "muon"
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    optimizer: Optimizer = "muon"
     rate: float = Field(default=0.02, gt=0, description="learning rate of the block matrices")
     adam_rate: float = Field(
         default=0.004, gt=0, description="learning rate of embeddings and gains"
     )
-    weight_decay: float = Field(default=0.05, ge=0)
-    warmup: int = Field(default=60, ge=0, description="steps of warm-up")
-    decay: Share = Field(
-        default=0.6, description="share of the run over which the rate falls to zero"
+    betas: tuple[Share, Share] = Field(
+        default=(0.9, 0.98), description="Adam's; Adafactor takes the first"
     )
-    ramp: Share = Field(default=0.0, description="share of the tokens over which the batch grows")
+    weight_decay: float = Field(default=0.05, ge=0, description="under adafactor 1 is PaLM's")
+    decays: Literal["usual", "blocks", "matrices", "all"] = Field(
+        default="usual", description="what weight decay touches"
+    )
+    average: float = Field(
+        default=0.0, ge=0, lt=1, description="decay of the weights' moving average; 0 for none"
+    )
+    warmup: int = Field(default=60, ge=0, description="steps of warm-up")
+    warmup_tokens: Count = Field(default=0, ge=0, description="tokens of warm-up, instead of steps")
+    schedule: Literal["wsd", "linear", "cosine", "inverse-sqrt", "flat"] = "wsd"
+    decay: Share = Field(
+        default=0.6, description="wsd: share of the run over which the rate falls to its floor"
+    )
+    cooldown: Literal["linear", "1-sqrt"] = Field(default="linear", description="wsd: how it falls")
+    floor: Share = Field(default=0.0, description="share of the peak rate that is left at the end")
+    floor_at: Span = Field(
+        default=1.0, gt=0, description="linear, cosine: part of the run after which the floor holds"
+    )
+    hold: Count = Field(
+        default=10_000, gt=0, description="inverse-sqrt: steps at the peak before it falls"
+    )
+    ramp: Span = Field(default=0.0, description="part of the run over which the batch grows")
+    ramp_from: int | None = Field(
+        default=None, gt=0, description="sequences in the first batch; a quarter of rows unless set"
+    )
+    ramp_by: int = Field(default=0, ge=0, description="sequences it grows by; 0 for smoothly")
+    ramp_at: dict[Count, int] = Field(
+        default={}, description="step: sequences from there on, instead of a span"
+    )
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     z_loss: float = Field(default=0.0, ge=0)
     guard: GuardSpec = GuardSpec()
+
+    @model_validator(mode="after")
+    def _words_that_belong_together(self) -> Training:
+        """A word that another word makes void is an error, unless it has its default."""
+        for word, schedules in _OF_SCHEDULE.items():
+            changed = getattr(self, word) != type(self).model_fields[word].default
+            if changed and self.schedule not in schedules:
+                raise ValueError(
+                    f"{word} belongs to schedule {' or '.join(schedules)}, not to {self.schedule}"
+                )
+        if self.floor and self.schedule == "flat":
+            raise ValueError("schedule flat has no floor; use wsd, linear, cosine or inverse-sqrt")
+        if (self.ramp_from or self.ramp_by) and not (self.ramp or self.ramp_at):
+            raise ValueError("ramp_from and ramp_by need ramp or ramp_at, which say how it grows")
+        try:
+            self.batch_ramp(over=int(self.ramp > 0)).check(self.rows)
+        except RegrowError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def batch_ramp(self, over: int) -> Ramp:
+        """How the batch grows, where `ramp` comes to so many rows."""
+        if not (self.ramp or self.ramp_at):
+            return Ramp()
+        start = self.ramp_from or max(1, self.rows // 4)
+        return Ramp(start, over, self.ramp_by, tuple(sorted(self.ramp_at.items())))
 
 
 class Finish(Strict):
@@ -95,10 +161,15 @@ class Finish(Strict):
     )
 
 
+#: Whether attention crosses from one document of a row into the next (GPT-3) or not (Llama 3).
+Packing = Literal["across", "within"]
+
+
 class PretrainSettings(Training):
     """Next-token prediction on a mixture, from nothing or from the parent."""
 
     mixture: str
+    packing: Packing = "across"
     finish: Finish | None = None
 
 
@@ -114,6 +185,7 @@ class SupervisedSettings(Training):
         default=0.0, description="share of rows from the pretraining mixture `mixture`"
     )
     mixture: str | None = None
+    packing: Packing = "across"
 
 
 class FeedmeSettings(SupervisedSettings):
@@ -136,7 +208,7 @@ class RewardSettings(Training):
     """
 
     rows: int = Field(default=16, gt=0, description="prompts a step, each with all its answers")
-    optimizer: Literal["muon", "adamw"] = "adamw"
+    optimizer: Optimizer = "adamw"
     rate: float = Field(default=5e-4, gt=0)
     warmup: int = Field(default=10, ge=0)
     prompts: Count = Field(default=2048, gt=0)

@@ -37,6 +37,8 @@ from regrow.tree.recipe import Recipe
 from regrow.tree.stage import Stage, StageContext, registry
 
 RECIPE = "recipe.json"
+#: Writers of metrics, apart from the JSONL, as words: tensorboard, wandb.
+LOG_TO = "REGROW_LOG_TO"
 _SAID_EVERY = 0.2
 _SAVED_EVERY = 10.0
 
@@ -148,7 +150,8 @@ def _grow(grown: Grown, name: str, say: Say) -> float:
         if stage.resumable:
             write_json(given.folder / edge.GROWING, begun | {"seconds": taken()})
 
-    record = stage.grow(replace(given, progress=_reporter(say, save)))
+    with _mirrored(given):
+        record = stage.grow(replace(given, progress=_reporter(say, save)))
     done = edge.Edge(
         name=name,
         stage=given.node.stage if given.node else name,
@@ -166,12 +169,34 @@ def _grow(grown: Grown, name: str, say: Say) -> float:
         record=record,
     )
     if given.node:
+        _draw(given.folder)
         write_atomic(given.folder / "README.md", card(grown.recipe, done, given.corpus))
     edge.write_edge(given.folder, done)
     (given.folder / edge.GROWING).unlink(missing_ok=True)
     for checkpoints in [*given.folder.rglob("checkpoints")]:
         shutil.rmtree(checkpoints, ignore_errors=True)
     return done.seconds
+
+
+def _draw(folder: Path) -> None:
+    """The loss plot of a node that was trained; a node without one is as good."""
+    if (folder / "metrics.jsonl").is_file():
+        from regrow.train.plot import draw
+
+        try:
+            draw(folder)
+        except Exception:
+            traceback.print_exc()
+
+
+def _mirrored(given: StageContext) -> contextlib.AbstractContextManager[None]:
+    """A node's metrics go where `regrow run --log-to` said."""
+    names = os.environ.get(LOG_TO, "").split()
+    if not names or given.node is None:
+        return contextlib.nullcontext()
+    from regrow.train.log import follow
+
+    return follow(given.folder, names)
 
 
 def _begin(given: StageContext, stage: Stage, inputs: Inputs) -> dict[str, Any]:

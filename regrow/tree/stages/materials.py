@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
 from regrow.files import read_jsonl
 from regrow.records import Conversation
+from regrow.train.schedule import Ramp, Schedule, plan
 from regrow.tree.recipe import DataSpec
 from regrow.tree.settings import Training
 from regrow.tree.stage import StageContext
 
 
-def training(settings: Training, total: int, seed: int) -> Any:
-    """The loop's settings for `total` rows from the words of a recipe."""
+def training(settings: Training, total: int, seed: int, length: int) -> Any:
+    """The loop's settings for `total` rows of `length` tokens from the words of a recipe."""
     from regrow.train.guard import GuardSettings
     from regrow.train.loop import TrainSettings
     from regrow.train.optim import OptimSettings
-    from regrow.train.schedule import Schedule
     from regrow.train.script import Intervention
 
     optim = OptimSettings(
@@ -27,23 +27,49 @@ def training(settings: Training, total: int, seed: int) -> Any:
         rate=settings.rate,
         adam_rate=settings.adam_rate,
         decay=settings.weight_decay,
+        decays=settings.decays,
+        betas=settings.betas,
         clip=settings.clip,
+        average=settings.average,
     )
     by_hand = tuple(Intervention(**one.model_dump()) for one in settings.guard.script)
     guard = GuardSettings(**(settings.guard.model_dump() | {"script": by_hand}))
     steps = max(1, total // settings.rows)
-    ramp = round(settings.ramp * total)
+    ramp = Ramp()
+    if total >= settings.rows:
+        ramp = settings.batch_ramp(round(_share(settings.ramp, total, length) * total))
     return TrainSettings(
         total=total,
         rows=min(settings.rows, total),
         seed=seed,
+        precision=settings.precision,
         optim=optim,
-        ramp_from=max(1, settings.rows // 4) if ramp else 0,
-        ramp_over=ramp,
-        schedule=Schedule(warmup=min(settings.warmup, max(1, steps // 4)), decay=settings.decay),
+        ramp=ramp,
+        schedule=_schedule(settings, total, length, ramp),
         every=max(25, min(100, steps // 10)),
         guard=guard,
     )
+
+
+def _share(span: float, total: int, length: int) -> float:
+    """A span as a share of `total` rows: it is one up to 1, and tokens above."""
+    return span if span <= 1 else span / (total * length)
+
+
+def _schedule(settings: Training, total: int, length: int, ramp: Ramp) -> Schedule:
+    """How the rate changes; linear and cosine fall from the end of the warm-up on."""
+    batches = plan(total, min(settings.rows, total), ramp)
+    warmup = min(settings.warmup, max(1, max(1, total // settings.rows) // 4))
+    warm = min(1.0, settings.warmup_tokens / (total * length))
+    shape: str
+    if settings.schedule == "wsd":
+        shape, decay, end = settings.cooldown, settings.decay, 1.0
+    elif settings.schedule in ("linear", "cosine"):
+        shape, end = settings.schedule, _share(settings.floor_at, total, length)
+        decay = max(0.0, end - (warm or batches[min(warmup, len(batches) - 1)][0] / total))
+    else:
+        shape, decay, end = settings.schedule, 0.0, 1.0
+    return Schedule(warmup, decay, shape, settings.floor, end, settings.hold, warm)
 
 
 def parent_of(context: StageContext) -> tuple[Any, Any]:
@@ -142,14 +168,46 @@ def fitting(
 
 
 def conversation_rows(
-    context: StageContext, model: Any, tokenizer: Any, conversations: Sequence[Conversation]
+    context: StageContext,
+    model: Any,
+    tokenizer: Any,
+    conversations: Sequence[Conversation],
+    name: str = "demonstrations",
 ) -> Any:
-    """Conversations packed into rows of the model's context."""
+    """Conversations packed into rows of the model's context; `name` says what they are."""
     from regrow.align.rows import ConversationRows
     from regrow.seeds import derive
 
     seed = derive(context.seed, context.name, "tuning")
-    return ConversationRows(conversations, tokenizer, model.config.context, seed)
+    return ConversationRows(conversations, tokenizer, model.config.context, seed, name)
+
+
+def read(supply: Any, seen: Iterable[tuple[int, int]]) -> dict[str, Any]:
+    """What the rows [first, end) that were seen held, by source, for the edge record.
+
+    `rows` makes the same rows again, so that `regrow trace` can tell their documents. Epochs are
+    of the tokens learnt from; conversations have none, as only their answers are learnt from.
+    """
+    from regrow.corpus.reads import tally
+
+    told = supply.told()
+    sizes = supply_sizes(supply)
+    sources: dict[str, dict[str, float]] = {}
+    for source, own in tally(r for first, end in seen for r in supply.readings(first, end)).items():
+        tokens = int(own.tokens.sum())
+        sources[source] = {"documents": len(own.documents), "tokens": tokens}
+        if source in sizes:
+            sources[source]["epochs"] = round(tokens / sizes[source], 4)
+    return {"rows": told, "sources": sources}
+
+
+def supply_sizes(supply: Any) -> dict[str, int]:
+    """Tokens by source, of the texts in a supply."""
+    sizes: dict[str, int] = {}
+    for one in getattr(supply, "supplies", [supply]):
+        if schedule := getattr(one, "schedule", None):
+            sizes |= {name: schedule.shards.count(name) for name in schedule.names}
+    return sizes
 
 
 def some(rows: list[Conversation], count: int, seed: int, purpose: str) -> list[Conversation]:

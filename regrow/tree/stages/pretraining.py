@@ -10,6 +10,7 @@ from regrow.tree.stages.materials import (
     conversation_rows,
     conversations,
     parent_of,
+    read,
     save,
     text_rows,
     training,
@@ -48,15 +49,18 @@ def pretrain(context: StageContext) -> dict[str, Any]:
     summary = fit_rows(
         model,
         supply,
-        training(settings, total, context.seed),
+        training(settings, total, context.seed, model.config.context),
         context.folder,
         z_loss=settings.z_loss,
+        packing=settings.packing,
         progress=context.progress,
     )
     save(context, model, tokenizer)
     flops = model.config.flops_per_token() * summary.tokens
     mixing = text.schedule.report()
+    seen = read(supply, summary.seen)
+    mixing["epochs"] = {name: told.get("epochs") for name, told in seen["sources"].items()}
     return {
-        "training": summary.to_dict(), "flops": flops, **mixing, "optimizer": "reset",
+        "training": summary.to_dict(), "flops": flops, **mixing, "read": seen, "optimizer": "reset",
         "rows_total": total, "context": model.config.context, "parameters": model.config.parameters,
     }  # fmt: skip

@@ -59,7 +59,7 @@ def fit(
         reward,
         rankings,
         [tokenizer.chat(c.messages)[0] for c in shown],
-        training(settings, len(rankings) * settings.epochs, context.seed),
+        training(settings, len(rankings) * settings.epochs, context.seed, model.config.context),
         folder,
         pad=tokenizer.pad,
         epochs=settings.epochs,

@@ -18,6 +18,7 @@ from regrow.tree.stages.materials import (
     data_files,
     fitting,
     parent_of,
+    read,
     save,
     some,
     text_rows,
@@ -124,7 +125,7 @@ def _ppo(
     reward: Any,
 ) -> dict[str, Any]:
     from regrow.align.ppo import PpoSettings
-    from regrow.align.rlhf import Rlhf, RlhfLoop
+    from regrow.align.rlhf import Rlhf, RlhfLoop, steps_in
     from regrow.worlds.raters import gold
 
     node = context.node
@@ -167,4 +168,11 @@ def _ppo(
     )
     figures = run.run(context.folder, context.progress)
     run.optimizer.trainable.release()
+    if mix is not None:  # rows of the mix beside each step
+        own = loop.epochs * loop.minibatches * loop.mix_rows
+        seen = [
+            (step * own, (step + 1) * own)
+            for step in steps_in(figures["steps"], figures.get("last"))
+        ]
+        figures["read"] = read(mix, seen) | {"rows_a_step": own}
     return {**figures, "beta": run.controller.beta, "prompts": len(prompts)}

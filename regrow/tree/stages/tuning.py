@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
+from regrow.files import read_json, write_json
 from regrow.records import Conversation
 from regrow.tree.settings import FeedmeSettings, SupervisedSettings
 from regrow.tree.stage import StageContext
@@ -15,6 +16,7 @@ from regrow.tree.stages.materials import (
     conversations,
     fitting,
     parent_of,
+    read,
     save,
     some,
     text_rows,
@@ -31,32 +33,41 @@ def tune(
     shown: Sequence[Conversation],
     tokens: int,
     folder: Path,
+    name: str = "demonstrations",
 ) -> dict[str, Any]:
-    """Tune on conversations, with shares of dialogues and of pretraining rows beside them."""
+    """Tune on conversations, with shares of dialogues and of pretraining rows beside them.
+
+    `name` is what the edge record calls the conversations.
+    """
     from regrow.align.fit import fit_rows
     from regrow.align.rows import MixedRows, Rows
 
     total = max(1, tokens // model.config.context)
-    supplies: list[Rows] = [conversation_rows(context, model, tokenizer, shown)]
+    supplies: list[Rows] = [conversation_rows(context, model, tokenizer, shown, name)]
     shares = [1.0 - settings.dialogues - settings.replay]
     if settings.dialogues:
         talks = conversations(context, "dialogues", "dialogues")
-        supplies.append(conversation_rows(context, model, tokenizer, talks))
+        supplies.append(conversation_rows(context, model, tokenizer, talks, "dialogues"))
         shares.append(settings.dialogues)
     if settings.replay:
         if settings.mixture is None:
             raise RegrowError(f"{context.name} replays text and so needs settings.mixture")
         supplies.append(text_rows(context, settings.mixture, model, total, "replay"))
         shares.append(settings.replay)
+    supply = MixedRows(supplies, shares, total, context.seed)
     summary = fit_rows(
         model,
-        MixedRows(supplies, shares, total, context.seed),
-        training(settings, total, context.seed),
+        supply,
+        training(settings, total, context.seed, model.config.context),
         folder,
         z_loss=settings.z_loss,
+        packing=settings.packing,
         progress=context.progress,
     )
-    return {"training": summary.to_dict(), "demonstrations": len(shown), "optimizer": "reset"}
+    return {
+        "training": summary.to_dict(), "demonstrations": len(shown), "optimizer": "reset",
+        "read": read(supply, summary.seen),
+    }  # fmt: skip
 
 
 def supervised(context: StageContext) -> dict[str, Any]:
@@ -90,10 +101,11 @@ def feedme(context: StageContext) -> dict[str, Any]:
         shown = conversations(context, "demonstrations", "instructions")
         first = context.folder / "supervised"
         tokens = node.tokens // 2
-        if not (first / "model.safetensors").is_file():
-            record["supervised"] = tune(context, model, tokenizer, settings, shown, tokens, first)
+        if not (first / "record.json").is_file():
+            told = tune(context, model, tokenizer, settings, shown, tokens, first)
             save_model(model, first)
-        model = load_model(first)
+            write_json(first / "record.json", told)
+        model, record["supervised"] = load_model(first), read_json(first / "record.json")
     prompts = conversations(context, "prompts", "prompts")
     prompts = fitting(prompts, model, tokenizer, settings.length)
     taste = None
@@ -116,6 +128,8 @@ def feedme(context: StageContext) -> dict[str, Any]:
     best = best_rated(rated, settings.keep)
     above = sum(max(one.ratings) >= settings.keep for one in rated)
     record |= {"prompts": len(rated), "kept": len(best), "rated_high": above}
-    record |= tune(context, model, tokenizer, settings, [*shown, *best], tokens, context.folder)
+    record |= tune(
+        context, model, tokenizer, settings, [*shown, *best], tokens, context.folder, "samples"
+    )
     save(context, model, tokenizer)
     return record
