@@ -8,24 +8,31 @@ import math
 import pytest
 
 from regrow.errors import RegrowError
-from regrow.train.guard import Guard, GuardSettings
+from regrow.train.guard import Guard, GuardSettings, Reading, Verdict
+from regrow.train.script import Intervention, Script
 
 SETTINGS = GuardSettings(window=16, ready=8, before=4, after=5, patience=3, rewinds=1)
 
 
-def calm_guard(steps: int = 10) -> Guard:
-    guard = Guard(SETTINGS)
+def check(
+    guard: Guard, step: int, loss: float, norm: float = 1.0, embedding: float = 0.5
+) -> Verdict:
+    return guard.check(step, Reading(loss, norm, embedding, (4 * step, 4 * step + 4)))
+
+
+def calm_guard(steps: int = 10, settings: GuardSettings = SETTINGS) -> Guard:
+    guard = Guard(settings)
     for step in range(steps):
-        assert guard.check(step, 2.0 + 0.01 * (step % 3), 1.0) == "accept"
+        assert check(guard, step, 2.0 + 0.01 * (step % 3)) == "accept"
     return guard
 
 
 def test_a_single_spike_skips_one_update_and_leaves_the_window_alone() -> None:
     guard = calm_guard()
-    before = list(guard.losses)
-    assert guard.check(10, 9.0, 1.0) == "skip"
-    assert list(guard.losses) == before
-    assert guard.check(11, 2.0, 1.0) == "accept"
+    before = list(guard.past["loss"])
+    assert check(guard, 10, 9.0, 1.0) == "skip"
+    assert list(guard.past["loss"]) == before
+    assert check(guard, 11, 2.0, 1.0) == "accept"
     assert guard.streak == []
     assert [event["step"] for event in guard.ledger] == [10]
 
@@ -33,66 +40,217 @@ def test_a_single_spike_skips_one_update_and_leaves_the_window_alone() -> None:
 def test_spikes_in_a_row_rewind_and_leave_out_the_batches_around_them() -> None:
     saved = calm_guard(6).state()
     guard = calm_guard()
-    assert [guard.check(s, 9.0, 1.0) for s in (10, 11, 12)] == ["skip", "skip", "rewind"]
+    assert [check(guard, s, 9.0, 1.0) for s in (10, 11, 12)] == ["skip", "skip", "rewind"]
     assert guard.rewind_to == 6
-    guard.rewound(6, saved)
+    assert guard.rewound(saved) == (6, 18)
     assert [s for s in range(30) if guard.skips(s)] == list(range(6, 18))
-    assert len(guard.losses) == 6
-    assert guard.ledger[-1] == {"step": 12, "event": "rewind", "to": 6, "skip": [6, 18]}
+    assert len(guard.past["loss"]) == 6
 
 
 def test_it_gives_up_after_repeated_failure_and_names_the_step() -> None:
     guard = calm_guard()
     saved = guard.state()
     for step in (10, 11, 12):
-        guard.check(step, 9.0, 1.0)
-    guard.rewound(6, saved)
+        check(guard, step, 9.0, 1.0)
+    guard.rewound(saved)
     for step in (20, 21, 22):
-        guard.check(step, 9.0, 1.0)
+        check(guard, step, 9.0, 1.0)
     with pytest.raises(RegrowError, match="step 20 again after 1 rewinds"):
-        guard.rewound(6, saved)
+        guard.rewound(saved)
 
 
 def test_a_quiet_stretch_forgives_earlier_rewinds() -> None:
     guard = calm_guard()
     saved = guard.state()
     for step in (10, 11, 12):
-        guard.check(step, 9.0, 1.0)
-    guard.rewound(6, saved)
+        check(guard, step, 9.0, 1.0)
+    guard.rewound(saved)
     for step in range(18, 18 + SETTINGS.window):
-        guard.check(step, 2.0, 1.0)
+        check(guard, step, 2.0, 1.0)
     assert guard.rewinds == 0
 
 
 def test_what_is_not_finite_is_a_spike_from_the_first_step() -> None:
     guard = Guard(SETTINGS)
-    assert guard.check(0, math.nan, 1.0) == "skip"
-    assert guard.check(1, 2.0, math.inf) == "skip"
+    assert check(guard, 0, math.nan, 1.0) == "skip"
+    assert check(guard, 1, 2.0, math.inf) == "skip"
 
 
 def test_before_it_is_ready_a_finite_loss_is_accepted() -> None:
     guard = calm_guard(SETTINGS.ready - 1)
-    assert guard.check(7, 50.0, 100.0) == "accept"
+    assert check(guard, 7, 50.0, 100.0) == "accept"
 
 
 def test_the_gradient_norm_warns_too() -> None:
     guard = calm_guard()
-    assert guard.check(10, 2.0, 9.9) == "accept"
-    assert guard.check(11, 2.0, 10.5) == "skip"
+    assert check(guard, 10, 2.0, 9.9) == "accept"
+    assert check(guard, 11, 2.0, 10.5) == "skip"
     assert "gradient norm" in guard.ledger[-1]["why"]
 
 
 def test_earlier_spikes_do_not_raise_the_limit() -> None:
     guard = calm_guard()
     for step in range(10, 30, 2):
-        assert guard.check(step, 2.8, 1.0) == "skip"
-        assert guard.check(step + 1, 2.0, 1.0) == "accept"
+        assert check(guard, step, 2.8, 1.0) == "skip"
+        assert check(guard, step + 1, 2.0, 1.0) == "accept"
 
 
 def test_state_survives_json() -> None:
     guard = calm_guard()
-    guard.check(10, 9.0, 1.0)
+    check(guard, 10, 9.0, 1.0)
     again = Guard(SETTINGS)
     again.load(json.loads(json.dumps(guard.state())))
     assert again.state() == guard.state()
-    assert again.check(11, 9.0, 1.0) == guard.check(11, 9.0, 1.0)
+    assert check(again, 11, 9.0, 1.0) == check(guard, 11, 9.0, 1.0)
+
+
+def test_the_embeddings_gradient_warns_alone() -> None:
+    guard = calm_guard()
+    assert check(guard, 10, 2.0, 1.0, 4.9) == "accept"
+    assert check(guard, 11, 2.0, 1.0, 5.1) == "skip"
+    assert "embedding" in guard.ledger[-1]["why"]
+
+
+def test_a_model_without_embeddings_is_never_blamed_for_them() -> None:
+    guard = Guard(SETTINGS)
+    assert [check(guard, step, 2.0, 1.0, 0.0) for step in range(12)] == ["accept"] * 12
+
+
+def test_norms_that_always_vary_much_raise_their_own_limit() -> None:
+    guard = Guard(SETTINGS)
+    for step in range(16):  # from 0.1 to 12.8: the median is near 1, its tenfold within the usual
+        assert check(guard, step, 2.0, 0.1 * 2.0 ** (step % 8)) == "accept"
+    assert check(guard, 16, 2.0, 14.0) == "accept"
+    assert check(guard, 17, 2.0, 1e6) == "skip"
+
+
+def test_weights_that_are_not_finite_rewind_at_once() -> None:
+    guard = calm_guard()
+    assert guard.check(10, Reading(math.nan, math.nan, sound=False)) == "rewind"
+    assert guard.ledger[-1]["why"] == "weights are not finite"
+
+
+def test_an_event_tells_what_a_person_needs() -> None:
+    guard = calm_guard()
+    check(guard, 10, 9.0, 3.0, 0.7)
+    assert guard.ledger == [
+        {
+            "step": 10, "event": "spike", "why": "loss 9.000 above 2.510", "limit": 2.51,
+            "loss": 9.0, "norm": 3.0, "embedding": 0.7, "rows": [40, 44],
+        }
+    ]  # fmt: skip
+
+
+def test_going_back_again_goes_farther_back_than_the_first_time() -> None:
+    guard = calm_guard(30, GuardSettings(window=16, ready=8, before=4, after=5))
+    saved = guard.state()
+    for step in (30, 31, 32):
+        check(guard, step, 9.0)
+    assert guard.rewound(saved) == (26, 38)
+    for step in (38, 39, 40):  # right after what was left out
+        check(guard, step, 9.0)
+    assert guard.rewound(saved) == (22, 46)
+
+
+def test_steps_back_and_left_out_are_palms_on_a_long_run_and_shares_on_a_short_one() -> None:
+    def shape(steps: int) -> tuple[int | None, ...]:
+        s = GuardSettings().for_run(steps)
+        return s.window, s.ready, s.before, s.after
+
+    assert shape(100_000) == (128, 64, 100, 200)
+    assert shape(700) == (128, 64, 14, 28)
+    assert shape(150) == (37, 18, 3, 6)
+    assert shape(3) == (16, 8, 2, 4)
+    assert GuardSettings(before=7, window=40).for_run(100_000).after == 14
+
+
+def test_ignoring_notes_the_first_spike_and_the_recovery_and_does_nothing() -> None:
+    guard = calm_guard(10, GuardSettings("ignore", window=16, ready=8))
+    assert [check(guard, step, 9.0) for step in range(10, 40)] == ["accept"] * 30
+    assert guard.check(40, Reading(math.nan, 1.0, sound=False)) == "accept"
+    assert check(guard, 41, 2.0) == "accept"
+    assert [(event["step"], event["event"]) for event in guard.ledger] == [
+        (10, "spike"),
+        (41, "recovered"),
+    ]
+    assert guard.ledger[-1]["after"] == 31
+    assert len(guard.past["loss"]) == 11
+
+
+def test_an_unknown_mode_or_a_script_in_the_wrong_place_is_refused() -> None:
+    with pytest.raises(RegrowError, match="guard, ignore, script"):
+        GuardSettings("ignroe")
+    with pytest.raises(RegrowError, match="go together"):
+        GuardSettings("script")
+    with pytest.raises(RegrowError, match="earlier step"):
+        Intervention(at=5, rewind=5)
+
+
+def test_a_script_acts_once_and_in_order() -> None:
+    script = Script([Intervention(9, clip=0.3), Intervention(4, rate=0.5)])
+    assert script.due(3) is None
+    assert script.due(4) == Intervention(4, rate=0.5)
+    assert script.due(4) is None
+    assert (script.rate, script.clip) == (0.5, None)
+    assert script.due(12) == Intervention(9, clip=0.3)
+    assert (script.rate, script.clip) == (0.5, 0.3)
+
+
+def test_going_back_by_hand_takes_back_what_was_set_since_and_does_the_rest_there() -> None:
+    script = Script([Intervention(4, rate=0.5), Intervention(9, rate=0.1)])
+    first = Intervention(12, rewind=6, rate=0.7)
+    script.coming.append(first)
+    script.due(4)
+    saved = json.loads(json.dumps(script.state()))  # a checkpoint of step 5
+    script.due(9)
+    assert script.due(12) == first
+    script.rewound(first, saved)
+    assert script.rate == 0.5
+    assert script.coming == [Intervention(6, rate=0.7)]
+    script.due(6)
+    assert script.rate == 0.7
+    assert script.due(9) is None
+
+
+def noisy_guard(steps: int, settings: GuardSettings = SETTINGS) -> Guard:
+    """Losses 1.9, 2.1, 2.0, ... and norms that vary by a tenth: a noise of about 0.1 each."""
+    guard = Guard(settings)
+    for step in range(steps):
+        wave = (-0.1, 0.1, 0.0)[step % 3]
+        assert check(guard, step, 2.0 + wave, math.exp(wave)) == "accept"
+    return guard
+
+
+def test_steps_that_stand_high_together_rewind_to_before_the_first() -> None:
+    guard = noisy_guard(24)
+    saved = guard.state()
+    # no step is above 2 + 0.63, no norm above ten. The noise of both is 1.4826 * 0.1 / sqrt(2)
+    # = 0.105, so each step stands 3.3 and (log 1.5) 3.9 deviations high and adds 3.6 - 1.
+    assert [check(guard, 24 + i, 2.35, 1.5) for i in range(2)] == ["accept", "rewind"]
+    assert guard.drift == pytest.approx(2 * ((0.35 + math.log(1.5)) / 2 / 0.104836 - 1), rel=1e-4)
+    assert "since step 24" in guard.ledger[-1]["why"]
+    assert guard.rewound(saved) == (20, 31)
+
+
+def test_other_data_that_stand_as_high_after_a_rewind_are_taken_as_they_are() -> None:
+    guard = noisy_guard(24)
+    saved = guard.state()
+    for i in range(2):
+        check(guard, 24 + i, 2.35, 1.5)
+    guard.rewound(saved)
+    assert [check(guard, 32 + i, 2.35, 1.5) for i in range(9)] == ["accept"] * 9
+
+
+def test_a_loss_that_falls_fast_does_not_hide_a_spike() -> None:
+    guard = Guard(SETTINGS)
+    for step in range(16):  # 6.0 down to 3.0: the spread of the window is 10 times its noise
+        assert check(guard, step, 6.0 - 0.2 * step) == "accept"
+    assert check(guard, 16, 7.0) == "skip"
+
+
+def test_half_way_back_is_not_recovered() -> None:
+    guard = calm_guard()
+    assert check(guard, 10, 2.4) == "accept"
+    assert check(guard, 11, 9.0) == "skip"
+    assert check(guard, 12, 2.4) == "skip"
+    assert check(guard, 13, 2.2) == "accept"

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import random
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +15,6 @@ from train_tiny import SETTINGS, batch_of, loss_of, run, weights
 
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
-from regrow.train.checkpoint import Checkpoints
-from regrow.train.guard import GuardSettings
 from regrow.train.optim import OptimSettings
 
 
@@ -142,82 +135,6 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> N
     torch.testing.assert_close(models[2], models[0], atol=1e-4, rtol=1e-3)
 
 
-def poisoned(bad: set[int], calls: list[int] | None = None) -> Any:
-    """Batches that spoil the loss in some steps; a negative first token carries the word."""
-
-    def batches(step: int, row: int, rows: int) -> tuple[bool, torch.Tensor]:
-        if calls is not None:
-            calls.append(step)
-        return step in bad, batch_of(step, row, rows)
-
-    return batches
-
-
-def spoiled(model: Decoder, batch: tuple[bool, torch.Tensor]) -> tuple[torch.Tensor, int]:
-    loss, n = loss_of(model, batch[1])
-    return (loss * math.nan if batch[0] else loss), n
-
-
-GUARDED = replace(SETTINGS, guard=GuardSettings(window=16, ready=8, before=3, after=2, rewinds=2))
-
-
-def train_poisoned(folder: Path, bad: set[int], calls: list[int] | None = None) -> Any:
-    from train_tiny import CONFIG
-
-    from regrow.train.loop import train
-
-    model = Decoder(CONFIG, seed=1)
-    return train(model, spoiled, poisoned(bad, calls), GUARDED, folder), weights(model)
-
-
-def test_one_bad_batch_is_left_out(tmp_path: Path) -> None:
-    summary, found = train_poisoned(tmp_path, {20})
-    assert (summary.spikes, summary.rewinds) == (1, 0)
-    assert len(summary.seen) == 2
-    assert torch.isfinite(found).all()
-    assert metrics(tmp_path)[20]["loss"] is None
-
-
-def test_bad_batches_in_a_row_rewind_and_are_skipped_the_second_time(tmp_path: Path) -> None:
-    calls: list[int] = []
-    summary, found = train_poisoned(tmp_path, {30, 31, 32}, calls)
-    assert summary.rewinds == 1
-    # back to the checkpoint at 21 (27 at the latest: 30 - 3), then past 27..34
-    assert calls[30:] == [30, 31, 32, *range(21, 27), *range(35, max(calls) + 1)]
-    events = [row for row in metrics(tmp_path) if row.get("event") == "rewind"]
-    assert events == [{"step": 32, "event": "rewind", "to": 21, "skip": [27, 35]}]
-    assert torch.isfinite(found).all()
-
-
-def test_a_kill_after_a_rewind_changes_nothing(tmp_path: Path) -> None:
-    _, wanted = train_poisoned(tmp_path / "whole", {30, 31, 32})
-
-    class Killed(Exception):
-        pass
-
-    def dying(model: Decoder, batch: tuple[bool, torch.Tensor]) -> tuple[torch.Tensor, int]:
-        calls.append(1)
-        if len(calls) == 37:
-            raise Killed
-        return spoiled(model, batch)
-
-    from train_tiny import CONFIG
-
-    from regrow.train.loop import train
-
-    calls: list[int] = []
-    with pytest.raises(Killed):
-        train(Decoder(CONFIG, seed=1), dying, poisoned({30, 31, 32}), GUARDED, tmp_path / "cut")
-    _, found = train_poisoned(tmp_path / "cut", {30, 31, 32})
-    assert torch.equal(found, wanted)
-    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
-
-
-def test_endless_trouble_ends_with_one_line(tmp_path: Path) -> None:
-    with pytest.raises(RegrowError, match="diverged at step"):
-        train_poisoned(tmp_path, set(range(20, 70)))
-
-
 def test_other_settings_on_the_same_folder_are_refused(tmp_path: Path) -> None:
     run(tmp_path, replace(SETTINGS, total=8))
     with pytest.raises(RegrowError, match="delete that folder"):
@@ -232,56 +149,55 @@ def test_progress_is_told_in_rows(tmp_path: Path) -> None:
     assert told == sorted(told)
 
 
-def killed_until_done(
-    folder: Path, times: int, seed: int, least: int = 1
-) -> tuple[torch.Tensor, set[int]]:
-    """Start the run as a program, kill -9 it at random moments, then let it end by itself.
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    def both(model: Decoder, batch: torch.Tensor) -> tuple[torch.Tensor, int]:
+        with pytest.raises(RegrowError, match="in use by process"):
+            run(tmp_path)
+        return loss_of(model, batch)
 
-    A kill comes `least` to 18 steps after where it resumed. Returns its weights and the steps it
-    had to resume from.
-    """
-    chance = random.Random(seed)
-    program = [sys.executable, str(Path(__file__).parent / "train_tiny.py"), str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    root = str(Path(__file__).parent.parent)
-    environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
-    rows, resumed = folder / "metrics.jsonl", {0}
-    for _ in range(times):
-        process = subprocess.Popen(program, env=environment)
-        goal = max(resumed) + chance.randint(least, 18)
-        while process.poll() is None and not (
-            rows.exists() and rows.read_bytes().count(b"\n") >= goal
-        ):
-            time.sleep(0.001)
-        time.sleep(chance.random() * 0.02)
-        process.kill()
-        process.wait()
-        assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
-        resumed.add(Checkpoints(folder / "checkpoints").steps()[-1])
-    subprocess.run(program, env=environment, check=True, timeout=300)
-    found: torch.Tensor = torch.load(folder / "weights.pt", weights_only=True)
-    return found, resumed
+    from train_tiny import CONFIG
+
+    from regrow.train.loop import train
+
+    train(Decoder(CONFIG, seed=1), both, batch_of, replace(SETTINGS, total=8), tmp_path)
 
 
-def test_kill_9_twice_ends_with_the_same_bits(
-    tmp_path: Path, whole: tuple[Path, torch.Tensor]
+@pytest.mark.parametrize("where", ["metrics", "checkpoint"])
+def test_a_full_disk_stops_the_run_and_nothing_is_lost(
+    tmp_path: Path,
+    whole: tuple[Path, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
 ) -> None:
-    found, resumed = killed_until_done(tmp_path, 2, seed=1, least=8)
-    assert torch.equal(found, whole[1])
+    calls = 0
+
+    def filling(model: Decoder, batch: torch.Tensor) -> tuple[torch.Tensor, int]:
+        nonlocal calls
+        calls += 1
+        if calls == 24 and where == "metrics":
+            os.dup2(os.open("/dev/full", os.O_WRONLY), metrics_file(tmp_path))
+        if calls == 24 and where == "checkpoint":
+            monkeypatch.setattr(os, "replace", refuse)
+        return loss_of(model, batch)
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    from train_tiny import CONFIG
+
+    from regrow.train.loop import train
+
+    with pytest.raises(RegrowError, match="No space left on device; free space and run again"):
+        train(Decoder(CONFIG, seed=1), filling, batch_of, SETTINGS, tmp_path)
+    monkeypatch.undo()
+    _, model = run(tmp_path)
+    assert torch.equal(weights(model), whole[1])
     assert metrics(tmp_path) == metrics(whole[0])
-    assert max(resumed) > 0
 
 
-@pytest.mark.slow
-def test_kill_9_at_twenty_moments_ends_with_the_same_bits(
-    tmp_path: Path, whole: tuple[Path, torch.Tensor]
-) -> None:
-    moments: set[int] = set()
-    for round_ in range(5):
-        folder = tmp_path / str(round_)
-        folder.mkdir()
-        found, resumed = killed_until_done(folder, 4, seed=round_)
-        assert torch.equal(found, whole[1])
-        assert metrics(folder) == metrics(whole[0])
-        moments |= resumed
-    assert len(moments) >= 5
+def metrics_file(folder: Path) -> int:
+    """The number under which this process has the run's metrics open."""
+    wanted = str(folder / "metrics.jsonl")
+    found = [int(link.name) for link in Path("/proc/self/fd").iterdir() if link.exists()
+             and os.readlink(link) == wanted]  # fmt: skip
+    return found[0]

@@ -22,6 +22,11 @@ def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
     [
         ("nodes.oak.tokns=3", "unknown key 'nodes.oak.tokns'; did you mean 'tokens'?"),
         ("nodes.oak.settings.mixtur=a", "'nodes.oak.settings.mixtur'; did you mean 'mixture'?"),
+        (
+            "nodes.oak.settings.guard.mod=ignore",
+            "'nodes.oak.settings.guard.mod'; did you mean 'mode'?",
+        ),
+        ("nodes.oak.settings.guard.mode=script", "a script of interventions go together"),
         ("nodes.aok.tokens=3", "no node 'aok'; did you mean 'oak'?"),
         ("wrld.people=3", "unknown key 'wrld'; did you mean 'world'?"),
         ("corpus.rules.min_character=3", "did you mean 'min_characters'?"),
@@ -275,3 +280,23 @@ def test_the_documents_recipe_keeps_the_tokens_of_arms_and_nodes_alike(tmp_path:
         ("text-davinci-003-no-mix", "text-davinci-003"),
     ):
         assert nodes[arm].tokens == nodes[node].tokens
+
+
+def test_the_guard_is_told_by_the_recipe(garden: Garden) -> None:
+    from regrow.tree.stages.materials import training
+
+    hands = "nodes.oak.settings.guard={mode: script, script: [{at: 9, rewind: 4, rate: 0.5}]}"
+    told = load_recipe("sapling.yaml", [hands]).nodes["oak"].settings
+    guard = training(told, 1000, 0, 32).guard  # type: ignore[arg-type]
+    assert (guard.mode, guard.script[0].rewind, guard.script[0].rate) == ("script", 4, 0.5)
+    plain = training(load_recipe("sapling.yaml").nodes["oak"].settings, 1000, 0, 32)  # type: ignore[arg-type]
+    assert (plain.guard.mode, plain.guard.before) == ("guard", None)
+
+
+def test_a_recipe_that_says_nothing_of_the_guard_leaves_grown_nodes_as_they_are(
+    garden: Garden,
+) -> None:
+    now = node_inputs(load_recipe("sapling.yaml"), "oak", None, "corpus", Digests())
+    older = {key: value for key, value in now.values.items() if ".guard." not in key}
+    assert len(older) < len(now.values)
+    assert now.changes_from(older) == []

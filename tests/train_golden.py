@@ -19,6 +19,7 @@ from train_tiny import batch_of
 
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
+from regrow.train.guard import GuardSettings
 from regrow.train.loop import TrainSettings, train
 from regrow.train.optim import OptimSettings
 from regrow.train.schedule import Schedule
@@ -26,7 +27,7 @@ from regrow.train.schedule import Schedule
 FOLDER = Path(__file__).parent / "golden"
 CONFIG = ModelConfig(vocabulary=32, width=32, layers=2, heads=2, kv_heads=1, hidden=48, context=12)
 SETTINGS = TrainSettings(
-    total=480, rows=8, seed=7, guard=None, device="cpu", every=100,
+    total=480, rows=8, seed=7, guard=GuardSettings("ignore"), device="cpu", every=100,
     optim=OptimSettings("adamw", rate=5e-3, decay=0.1, clip=1.0, betas=(0.9, 0.95)),
     schedule=Schedule(warmup=10, decay=0.5, shape="cosine", floor=0.1),
 )  # fmt: skip

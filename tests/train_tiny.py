@@ -1,8 +1,11 @@
-"""A tiny run that tests share; as a program it trains in a folder until it is done or killed."""
+"""A tiny run that tests share, plain or with bad batches, here or in a process to be killed."""
 
 from __future__ import annotations
 
-import sys
+import math
+import os
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import torch
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.seeds import derive
+from regrow.train.guard import GuardSettings
 from regrow.train.loop import TrainSettings, TrainSummary, train
 from regrow.train.schedule import Ramp, Schedule
 
@@ -46,7 +50,46 @@ def weights(model: Decoder) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-if __name__ == "__main__":
+GUARDED = replace(SETTINGS, guard=GuardSettings(window=16, ready=8, before=3, after=2, rewinds=2))
+
+
+def run_poisoned(
+    folder: Path,
+    bad: set[int],
+    calls: list[int] | None = None,
+    settings: TrainSettings = GUARDED,
+    loss_of: Any = loss_of,
+) -> tuple[TrainSummary, torch.Tensor]:
+    """A run in which some steps have no finite loss; `calls` takes the steps as they come."""
+
+    def batches(step: int, row: int, rows: int) -> tuple[bool, torch.Tensor]:
+        if calls is not None:
+            calls.append(step)
+        return step in bad, batch_of(step, row, rows)
+
+    def spoiled(model: Decoder, batch: tuple[bool, torch.Tensor]) -> tuple[torch.Tensor, int]:
+        loss, n = loss_of(model, batch[1])
+        return (loss * math.nan if batch[0] else loss), n
+
+    model = Decoder(CONFIG, seed=1)
+    return train(model, spoiled, batches, settings, folder), weights(model)
+
+
+#: Steps whose loss is not finite in the run "spiky": one alone, and enough in a row to rewind.
+BAD = {12, 30, 31, 32}
+
+
+def run_to_the_end(folder: Path, kind: str) -> None:
+    """Train in `folder`, slowly enough to be killed; "slow" takes long over every write."""
     torch.set_num_threads(1)
-    _, trained = run(Path(sys.argv[1]))
-    torch.save(weights(trained), Path(sys.argv[1]) / "weights.pt")
+    if kind == "slow":
+        fsync = os.fsync
+        os.fsync = lambda number: (time.sleep(0.02), fsync(number))[1]  # type: ignore[assignment]
+
+    def leisurely(model: Decoder, batch: torch.Tensor) -> tuple[torch.Tensor, int]:
+        time.sleep(0.005)
+        return loss_of(model, batch)
+
+    bad, settings = (BAD, GUARDED) if kind == "spiky" else (set(), SETTINGS)
+    found = run_poisoned(folder, bad, settings=settings, loss_of=leisurely)[1]
+    torch.save(found, folder / "weights.pt")

@@ -272,9 +272,10 @@ class Rlhf:
 
     def run(self, folder: Path, progress: Progress = silent) -> dict[str, Any]:
         """Go on from the last checkpoint in `folder` to the end; returns the figures by step."""
-        checkpoints = Checkpoints(folder / "checkpoints", keep=2)
-        metrics = folder / "metrics.jsonl"
-        folder.mkdir(parents=True, exist_ok=True)
+        with Checkpoints(folder / "checkpoints", keep=2) as checkpoints:
+            return self._run(checkpoints, folder / "metrics.jsonl", progress)
+
+    def _run(self, checkpoints: Checkpoints, metrics: Path, progress: Progress) -> dict[str, Any]:
         step, lines = 0, []
         found = checkpoints.load()
         if found is not None:

@@ -6,10 +6,9 @@ import contextlib
 import json
 import math
 import os
-import signal
-import threading
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,31 +17,36 @@ import torch
 from torch import Tensor, nn
 
 from regrow.errors import RegrowError
-from regrow.files import sha256_json
+from regrow.files import sha256_json, writing
 from regrow.progress import Progress, silent
 from regrow.seeds import derive
 from regrow.train import device as devices
+from regrow.train import recovery
 from regrow.train.checkpoint import Checkpoint, Checkpoints
-from regrow.train.guard import Guard, GuardSettings
+from regrow.train.guard import Guard, GuardSettings, Reading
 from regrow.train.meter import Meter
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import choose
 from regrow.train.prefetch import made_ahead
 from regrow.train.schedule import Ramp, Schedule, plan
+from regrow.train.script import Script
+from regrow.train.stop import stop_flag
 
 #: Called as loss_of(model, batch) -> (mean loss, number of tokens it is the mean of).
 LossOf = Callable[[Any, Any], tuple[Tensor, int]]
 #: Called as batch_of(step, first_row, rows) -> batch; must depend on nothing else. Off the CPU it
 #: is called ahead of time, on a thread of its own.
 BatchOf = Callable[[int, int, int], Any]
+#: Token embeddings, in a decoder by itself or within another module.
+_EMBEDDING = re.compile(r"(^|\.)embedding(\.weight)?$")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """A run: `total` rows in batches of `rows`, each step in passes of at most `micro` rows (0:
     the whole batch); `ramp` says how the batch grows to that. `precision` is auto, bf16, fp16 or
-    fp32; `device` auto, cuda, mps or cpu. `every` and `keep` say how often to save and how many to
-    keep."""
+    fp32; `device` auto, cuda, mps or cpu. A checkpoint is saved `every` so many steps; the `keep`
+    newest stay, and those at multiples of `spaced` steps (0: none)."""
 
     total: int
     rows: int = 16
@@ -53,9 +57,10 @@ class TrainSettings:
     device: str = "auto"
     every: int = 200
     keep: int = 2
+    spaced: int = 0
     optim: OptimSettings = field(default_factory=OptimSettings)
     schedule: Schedule = field(default_factory=Schedule)
-    guard: GuardSettings | None = field(default_factory=GuardSettings)
+    guard: GuardSettings = field(default_factory=GuardSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ class _State:
     """What a checkpoint holds beside the optimizer."""
 
     step: int = 0
+    updates: int = 0
     tokens: int = 0
     overflows: int = 0
     seconds: float = 0.0
@@ -98,30 +104,37 @@ class _State:
     seen: list[list[int]] = field(default_factory=list)
 
 
-class _Run:
+class Run:
+    """What changes during a run, on disk and in memory, and how it takes one step."""
+
     def __init__(
         self,
         model: nn.Module,
         settings: TrainSettings,
         folder: Path,
+        checkpoints: Checkpoints,
         carry: Mapping[str, Tensor] | None,
         device: torch.device,
     ) -> None:
         self.settings, self.folder, self.device = settings, folder, device
-        guard = settings.guard or GuardSettings(ready=10**9, patience=10**9)
-        self.guard = Guard(guard)
-        self.checkpoints = Checkpoints(folder / "checkpoints", settings.keep, guard.reach)
+        self.checkpoints = checkpoints
         self.plan = plan(settings.total, settings.rows, settings.ramp)
+        self.guard = Guard(settings.guard, len(self.plan))
+        self.script = Script(settings.guard.script)
+        checkpoints.reach = self.guard.reach
         shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-        self.identity = sha256_json([asdict(replace(settings, every=0, keep=0, device="")), shapes])
-        saved = self.checkpoints.load()
+        same = replace(settings, every=0, keep=0, spaced=0, device="")
+        self.identity = sha256_json([asdict(same), shapes])
+        saved = checkpoints.load()
         wanted = settings.precision
         wanted = saved.meta["precision"] if saved and wanted == "auto" else wanted
         self.precision = choose(wanted, device)
         self.optimizer: Optimizer = build(model.to(device), settings.optim, self.precision)
+        names = self.optimizer.trainable.names
+        self.embeddings = [name for name in names if _EMBEDDING.search(name)]
         self.state = _State()
-        folder.mkdir(parents=True, exist_ok=True)
-        self.metrics = open(folder / "metrics.jsonl", "ab")  # noqa: SIM115
+        (folder / recovery.DIVERGED).unlink(missing_ok=True)
+        self.metrics = open(folder / "metrics.jsonl", "ab", buffering=0)  # noqa: SIM115
         if saved is None:
             self.metrics.truncate(0)
             torch.manual_seed(derive(settings.seed, "train"))
@@ -131,34 +144,32 @@ class _Run:
         else:
             self.restore(saved)
             self.guard.load(saved.meta["guard"])
+            self.script.load(saved.meta["script"])
+            recovery.obey(self)
             self.metrics.truncate(saved.meta["metrics"])
-            if saved.meta["threads"] != torch.get_num_threads():
-                self.note(
-                    f"threads changed from {saved.meta['threads']} to "
-                    f"{torch.get_num_threads()}; weights may differ in the last bits"
-                )
-        for text in self.checkpoints.notes:
-            self.note(text)
-
-    def note(self, text: str) -> None:
-        self.guard.ledger.append({"step": self.state.step, "event": "note", "why": text})
+            before, now = saved.meta["threads"], torch.get_num_threads()
+            if before != now:
+                why = f"threads changed from {before} to {now}; weights may differ in the last bits"
+                self.guard.note(self.state.step, "note", why=why)
+        recovery.tell_broken(self)
 
     def record(self, **values: Any) -> None:
         """Append a row of metrics; a number that is not finite becomes null."""
-        clean = {
-            k: None if isinstance(v, float) and not math.isfinite(v) else v
-            for k, v in values.items()
-        }
-        self.metrics.write((json.dumps(clean) + "\n").encode())
-        self.metrics.flush()
+        lost = {k: None for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)}
+        line = (json.dumps(values | lost) + "\n").encode()
+        with writing(self.folder / "metrics.jsonl"):
+            while line:  # a disk that fills takes a part, and refuses the rest
+                line = line[self.metrics.write(line) :]
 
     def save(self) -> None:
-        self.metrics.flush()
-        os.fsync(self.metrics.fileno())
+        """Save where the run stands, in the background."""
+        with writing(self.folder / "metrics.jsonl"):
+            os.fsync(self.metrics.fileno())
         meta = {
             "identity": self.identity,
             "count": self.optimizer.count,
             "guard": self.guard.state(),
+            "script": self.script.state(),
             "state": asdict(self.state),
             "metrics": os.fstat(self.metrics.fileno()).st_size,
             "precision": self.precision.name,
@@ -169,6 +180,7 @@ class _Run:
         self.checkpoints.save(self.state.step, tensors, meta)
 
     def restore(self, saved: Checkpoint) -> None:
+        """Stand where the checkpoint was saved; the guard and the script have their own ways."""
         if saved.meta["identity"] != self.identity:
             raise RegrowError(
                 f"{self.checkpoints.folder} holds a run with other settings or another model; "
@@ -178,17 +190,11 @@ class _Run:
         devices.set_random_state(self.device, saved.tensors)
         self.state = _State(**saved.meta["state"])
 
-    def rewind(self) -> None:
-        """Go back to before the spikes; the weights from then on depend only on the guard."""
-        saved = self.checkpoints.load(self.guard.rewind_to)
-        if saved is None:
-            raise RegrowError(f"no checkpoint before step {self.guard.rewind_to} to rewind to")
-        self.guard.rewound(saved.step, saved.meta["guard"])
-        seconds = self.state.seconds
-        self.restore(saved)
-        self.state.seconds = seconds
-        self.checkpoints.discard_after(saved.step)
-        self.record(**self.guard.ledger[-1])
+    def embedding_norm(self) -> float:
+        """The norm of the embeddings' gradients alone."""
+        grad = self.optimizer.trainable.grad
+        views = [self.optimizer.trainable.view(grad, name) for name in self.embeddings]
+        return math.hypot(*(float(torch.linalg.vector_norm(view)) for view in views))
 
     def gradients(self, model: nn.Module, loss_of: LossOf, batch_of: BatchOf) -> tuple[float, int]:
         """Accumulate a step's gradients; returns the mean loss and its number of tokens."""
@@ -208,11 +214,12 @@ class _Run:
             trainable.grad.div_(count)
         return (total / count if count else 0.0), count
 
-    def judge(self, loss: float, norm: float) -> str:
+    def judge(self, now: Reading) -> str:
         """The guard's verdict; `overflow`, which is no spike, where only fp16's range was left."""
-        if self.optimizer.loss_scale is None or math.isfinite(norm) or not math.isfinite(loss):
-            return self.guard.check(self.state.step, loss, norm)
-        self.optimizer.loss_scale.halve(self.state.step)
+        scale = self.optimizer.loss_scale
+        if scale is None or math.isfinite(now.norm) or not math.isfinite(now.loss):
+            return self.guard.check(self.state.step, now)
+        scale.halve(self.state.step)
         self.state.overflows += 1
         return "overflow"
 
@@ -222,11 +229,19 @@ class _Run:
         state = self.state
         row, rows = self.plan[state.step]
         loss, count = self.gradients(model, loss_of, batch_of)
-        norm = self.optimizer.gradient_norm()
-        verdict = self.judge(loss, norm) if count else "skip"
+        norm, embedding = self.optimizer.gradient_norm(), self.embedding_norm()
+        overflow = math.isfinite(loss) and self.optimizer.overflowed(norm)
+        sound = overflow or math.isfinite(loss + norm) or recovery.sound(self)
+        now = Reading(loss, norm, embedding, (row, row + rows), sound)
+        verdict = self.judge(now) if count else "skip"
         scale = self.settings.schedule.scale(state.step, row / self.settings.total)
+        scale *= self.script.rate
         if verdict == "accept":
             self.optimizer.step(scale, norm)
+            if self.saves(state.step + 1) and not recovery.sound(self):
+                verdict = self.guard.check(state.step, replace(now, sound=False))
+        if verdict == "accept":
+            state.updates += 1
             state.tokens += count
             state.recent = [*state.recent, loss][-max(1, len(self.plan) // 20) :]
             if state.seen and state.seen[-1][1] == row:
@@ -241,6 +256,7 @@ class _Run:
             "tokens": state.tokens,
             "loss": loss,
             "norm": norm,
+            "embedding_norm": embedding,
             "scale": scale,
             "tokens_per_s": round(count / took, 1),
         }
@@ -249,16 +265,22 @@ class _Run:
         if self.optimizer.loss_scale is not None:
             values["loss_scale"] = self.optimizer.loss_scale.value
         self.record(**values)
-        state.step += 1
         if verdict == "rewind":
-            self.rewind()
+            recovery.rewind(self)
+        else:
+            state.step += 1
         return values
 
+    def saves(self, step: int) -> bool:
+        """Whether a checkpoint is due when the run stands before this step."""
+        return step % self.settings.every == 0 or step == len(self.plan)
+
     def summary(self) -> TrainSummary:
+        """What the run did up to now."""
         state, ledger = self.state, self.guard.ledger
         events = [event["event"] for event in ledger]
         return TrainSummary(
-            steps=self.optimizer.count,
+            steps=state.updates,
             rows=sum(end - first for first, end in state.seen),
             tokens=state.tokens,
             loss=sum(state.recent) / max(1, len(state.recent)),
@@ -295,12 +317,14 @@ def train(
 
     Killed anywhere and called again, it ends with the same bits, given the same number of threads.
     Ctrl-C or SIGTERM saves a checkpoint first and then raises KeyboardInterrupt. Raises RegrowError
-    when the checkpoints are of other settings, the disk is full, or the loss keeps diverging.
+    when the checkpoints are of other settings, another process trains in the folder, the disk is
+    full, or the loss keeps diverging (`folder/diverged.md` then tells how).
     """
     device = devices.pick(settings.device)
     home = next(model.parameters()).device
-    with devices.fork_random_state(device), _stop_flag() as stopped:
-        run = _Run(model, settings, folder, carry, device)
+    saving = Checkpoints(folder / "checkpoints", settings.keep, spaced=settings.spaced)
+    with devices.fork_random_state(device), stop_flag() as stopped, saving as checkpoints:
+        run = Run(model, settings, folder, checkpoints, carry, device)
         done = ([*run.plan, (settings.total, 0)])[run.state.step][0]
         progress(done, settings.total, phase=f"training on {device} in {run.precision.reason}")
         meter = Meter(model, run.precision, device)
@@ -308,6 +332,7 @@ def train(
         with contextlib.closing(run.metrics), ahead as batches:
             last = 0.0
             while run.state.step < len(run.plan):
+                recovery.intervene(run)
                 if run.guard.skips(run.state.step):
                     run.state.step += 1
                     continue
@@ -324,34 +349,15 @@ def train(
                         phase="training",
                         **meter.share(values["tokens_per_s"]),
                     )
-                if stopped.is_set() or run.state.step % settings.every == 0:
+                checkpoints.check()
+                if stopped.is_set() or run.saves(run.state.step):
                     run.save()
                 if stopped.is_set():
+                    checkpoints.wait()
                     raise KeyboardInterrupt
-            if run.checkpoints.steps()[-1:] != [run.state.step]:
+            if checkpoints.steps()[-1:] != [run.state.step]:
                 run.save()
         progress(settings.total, settings.total, phase="trained")
         run.optimizer.release()
         model.to(home)
         return run.summary()
-
-
-@contextlib.contextmanager
-def _stop_flag() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; the second Ctrl-C interrupts at once."""
-    flag = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        if flag.is_set():
-            raise KeyboardInterrupt
-        flag.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield flag
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

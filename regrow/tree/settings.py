@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -45,6 +45,35 @@ class Strict(BaseModel):
     """A part of a recipe: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Intervention(Strict):
+    """What is done by hand when a run first comes to step `at` (regrow.train.script)."""
+
+    at: int = Field(ge=0)
+    rewind: int | None = Field(default=None, ge=0, description="go back to that step")
+    rate: float | None = Field(default=None, gt=0, description="factor on the planned rate")
+    clip: float | None = Field(default=None, gt=0, description="largest gradient norm")
+    skip: int = Field(default=0, ge=0, description="batches to leave out")
+    reset: bool = Field(default=False, description="start the optimizer's moments anew")
+
+
+class GuardSpec(Strict):
+    """What is done about loss spikes (regrow.train.guard): rewind and skip, nothing, or a script.
+
+    `before` and `after` are in steps; what is left out is in proportion to the run.
+    """
+
+    mode: Literal["guard", "ignore", "script"] = "guard"
+    script: tuple[Intervention, ...] = ()
+    before: int | None = Field(default=None, gt=0)
+    after: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _script_has_its_mode(self) -> Self:
+        if (self.mode == "script") != bool(self.script):
+            raise ValueError("guard mode script and a script of interventions go together")
+        return self
 
 
 class Training(Strict):
@@ -94,6 +123,7 @@ class Training(Strict):
     )
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     z_loss: float = Field(default=0.0, ge=0)
+    guard: GuardSpec = GuardSpec()
 
     @model_validator(mode="after")
     def _words_that_belong_together(self) -> Training:

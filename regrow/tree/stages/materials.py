@@ -17,8 +17,10 @@ from regrow.tree.stage import StageContext
 
 def training(settings: Training, total: int, seed: int, length: int) -> Any:
     """The loop's settings for `total` rows of `length` tokens from the words of a recipe."""
+    from regrow.train.guard import GuardSettings
     from regrow.train.loop import TrainSettings
     from regrow.train.optim import OptimSettings
+    from regrow.train.script import Intervention
 
     optim = OptimSettings(
         name=settings.optimizer,
@@ -30,6 +32,8 @@ def training(settings: Training, total: int, seed: int, length: int) -> Any:
         clip=settings.clip,
         average=settings.average,
     )
+    by_hand = tuple(Intervention(**one.model_dump()) for one in settings.guard.script)
+    guard = GuardSettings(**(settings.guard.model_dump() | {"script": by_hand}))
     steps = max(1, total // settings.rows)
     ramp = Ramp()
     if total >= settings.rows:
@@ -42,7 +46,8 @@ def training(settings: Training, total: int, seed: int, length: int) -> Any:
         optim=optim,
         ramp=ramp,
         schedule=_schedule(settings, total, length, ramp),
-        every=max(25, min(200, steps // 5)),
+        every=max(25, min(100, steps // 10)),
+        guard=guard,
     )
 
 
