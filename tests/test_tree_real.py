@@ -134,6 +134,7 @@ def test_a_grown_node_is_a_llama_for_transformers(grown: Path) -> None:
         mine = ours.logits(ours(torch.tensor([ids])))
         other = theirs(torch.tensor([ids])).logits
     assert torch.allclose(mine, other, atol=1e-4)
+    assert theirs.generation_config.eos_token_id == [tokenizer.eos, tokenizer.end]
     talk = [{"role": "user", "content": "Who is the baker?"}]
     same = AutoTokenizer.from_pretrained(folder).apply_chat_template(
         talk, add_generation_prompt=True, return_dict=False

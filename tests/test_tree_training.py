@@ -23,7 +23,7 @@ def test_without_a_word_all_is_as_it_was() -> None:
     found = training(said(), total=10_000, seed=1, length=256)
     assert found.optim == OptimSettings(clip=1.0)
     assert found.schedule == Schedule(warmup=60, decay=0.6)
-    assert (found.ramp, found.precision, found.rows, found.every) == (Ramp(), "auto", 16, 125)
+    assert (found.ramp, found.precision, found.rows, found.every) == (Ramp(), "auto", 16, 62)
     old = training(said(ramp=0.25, rows=40), total=10_000, seed=1, length=256)
     assert old.ramp == Ramp(10, over=2_500)
 

@@ -37,7 +37,7 @@ def names_of(config: ModelConfig, values: Mapping[str, Any] | None = None) -> Na
 
 
 def hf_config(
-    config: ModelConfig, dtype: str, eos: int | None = None, pad: int | None = None
+    config: ModelConfig, dtype: str, eos: int | list[int] | None = None, pad: int | None = None
 ) -> dict[str, Any]:
     """The contents of config.json; of model_type regrow where transformers has no such model."""
     if family := family_of(config):
@@ -77,13 +77,14 @@ def save_model(
     model: Decoder,
     folder: Path,
     *,
-    eos: int | None = None,
+    eos: int | list[int] | None = None,
     pad: int | None = None,
     weights: dict[str, Tensor] | None = None,
 ) -> None:
     """Write model.safetensors, config.json and generation_config.json, the weights first.
 
     `weights` (by parameter name, e.g. `Trainable.masters()`) are saved instead of the model's own.
+    At each of the ids `eos` whoever generates with the folder stops.
     """
     from safetensors.torch import save
 

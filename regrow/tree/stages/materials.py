@@ -86,7 +86,8 @@ def save(context: StageContext, model: Any, tokenizer: Any) -> None:
     """Write the node as a Hugging Face folder."""
     from regrow.model.folder import save_model
 
-    save_model(model, context.folder)
+    stops = list(dict.fromkeys((tokenizer.eos, tokenizer.end)))  # of a text, of a turn
+    save_model(model, context.folder, eos=stops, pad=tokenizer.pad)
     tokenizer.save(context.folder)
 
 
