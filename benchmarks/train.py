@@ -1,7 +1,7 @@
 """Training beside its peers: tokens/s, share of the matrix-product rate, memory, and loss.
 
     python benchmarks/train.py [--width 192 384 768] [--rounds 5]        # speed and memory
-    python benchmarks/train.py --loss [--steps 300] [--seeds 3]          # loss after equal tokens
+    python benchmarks/train.py --loss [--steps 300] [--seeds 3]          # loss at the first width
 
 Every contestant is a process of its own that trains the same shape on the same tokens with the
 same threads by its own loop (peers/train_*.py), a few steps in turn each round, so that a busy
@@ -71,7 +71,7 @@ class Contestant:
             "TORCHINDUCTOR_CACHE_DIR": str(cache / peer),
             "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
         }
-        self.errors = tempfile.TemporaryFile()
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             [python, HERE / f"train_{peer}.py", json.dumps(request | {"setting": setting})],
             stdin=subprocess.PIPE,
@@ -185,7 +185,7 @@ def loss(options: argparse.Namespace, tokens: Path) -> None:
     found: dict[str, list[float]] = {}
     for seed in range(options.seeds):
         more = {"steps": options.steps, "seed": seed, "rate": options.rate}
-        for one in contestants(options, 192, tokens, **more):
+        for one in contestants(options, options.width[0], tokens, **more):
             answer = one.run(options.steps - 2)
             one.close()
             if answer:
@@ -216,7 +216,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tokens = Path(folder) / "tokens.bin"
         if options.loss:
-            tokens_of_python(SHAPES[192][0].vocabulary, tokens)
+            tokens_of_python(SHAPES[options.width[0]][0].vocabulary, tokens)
             print("| contestant | loss | spread | seeds |\n|---|---|---|---|")
             loss(options, tokens)
             return
