@@ -35,14 +35,13 @@ def rope_tables(
 
 def rotate(x_bhtd: Tensor, cos_td: Tensor, sin_td: Tensor) -> Tensor:
     """Apply rotary positions; the tables broadcast over batch and heads."""
-    return torch.addcmul(x_bhtd * cos_td, torch.roll(x_bhtd, x_bhtd.shape[-1] // 2, -1), sin_td)
+    return (x_bhtd * cos_td).addcmul_(torch.roll(x_bhtd, x_bhtd.shape[-1] // 2, -1), sin_td)
 
 
 def _unrotate(g_bhtd: Tensor, cos_td: Tensor, sin_td: Tensor) -> Tensor:
     """The transpose of `rotate`: a rotation by the opposite angle."""
-    return torch.addcmul(
-        g_bhtd * cos_td, torch.roll(g_bhtd, g_bhtd.shape[-1] // 2, -1), sin_td, value=-1
-    )
+    turned = torch.roll(g_bhtd, g_bhtd.shape[-1] // 2, -1)
+    return (g_bhtd * cos_td).addcmul_(turned, sin_td, value=-1)
 
 
 def _wide(x: Tensor) -> torch.dtype:
@@ -90,6 +89,15 @@ def _unblock(x_nbhsd: Tensor, t: int) -> Tensor:
     return x_nbhsd.permute(1, 0, 3, 2, 4).reshape(b, n * s, h, d)[:, :t]
 
 
+def _up_to(x_btd: Tensor, high: int) -> Tensor:
+    """Keys or values before `high`, transposed for a product: [b, d, high].
+
+    The copy is made before the transposition, because a batched product would make it after, and
+    that takes as long as the product.
+    """
+    return x_btd.narrow(1, 0, high).contiguous().transpose(1, 2)
+
+
 class _CausalAttention(torch.autograd.Function):
     """Rotation, scores, softmax and values, for full causal rows without padding.
 
@@ -112,12 +120,12 @@ class _CausalAttention(torch.autograd.Function):
         future = q.new_full((n, n), float("-inf")).triu_(1)
         out = torch.empty_like(q)
         weights = []
-        for index in range(count):
+        for index, (query, mixed) in enumerate(zip(q.unbind(), out.unbind(), strict=True)):
             low, high = index * n, min(t, (index + 1) * n)
-            s = torch.bmm(q[index], k[:, :high].transpose(1, 2))
-            s.view(b * kv, -1, n, high)[..., low:].add_(future[:, : high - low])
+            s = torch.bmm(query, _up_to(k, high))
+            s.view(b * kv, -1, n, high).narrow(3, low, high - low).add_(future[:, : high - low])
             p = torch.softmax(s, -1)
-            torch.bmm(p, v[:, :high], out=out[index])
+            torch.bmm(p, v.narrow(1, 0, high), out=mixed)
             weights.append(p)
         ctx.save_for_backward(q, k, v, cos_td, sin_td, cos_nd, sin_nd, *weights)
         return _unblock(out.view(count, b, h, n, d), t)
@@ -130,19 +138,21 @@ class _CausalAttention(torch.autograd.Function):
         n = cos_nd.shape[3]
         go = _blocks(grads[0], count, n).view_as(q)
         dq = torch.empty_like(q)
-        dk, dv = torch.empty_like(k), torch.empty_like(v)
+        dk = dv = k  # both are set by the first block below
+        blocks = list(zip(weights, q.unbind(), go.unbind(), dq.unbind(), strict=True))
         for index in reversed(range(count)):  # the last block reaches every key
-            high, p = min(t, (index + 1) * n), weights[index]
-            dp = torch.bmm(go[index], v[:, :high].transpose(1, 2))
+            high = min(t, (index + 1) * n)
+            p, query, d_mixed, d_query = blocks[index]
+            dp = torch.bmm(d_mixed, _up_to(v, high))
             ds = torch._softmax_backward_data(dp, p, -1, p.dtype)
-            torch.bmm(ds, k[:, :high], out=dq[index])
-            dk_part = torch.bmm(ds.transpose(1, 2), q[index])
-            dv_part = torch.bmm(p.transpose(1, 2), go[index])
+            torch.bmm(ds, k.narrow(1, 0, high), out=d_query)
+            dk_part = torch.bmm(ds.transpose(1, 2), query)
+            dv_part = torch.bmm(p.transpose(1, 2), d_mixed)
             if index == count - 1:
                 dk, dv = dk_part, dv_part
             else:
-                dk[:, :high] += dk_part
-                dv[:, :high] += dv_part
+                dk.narrow(1, 0, high).add_(dk_part)
+                dv.narrow(1, 0, high).add_(dv_part)
         dq = _unblock(_unrotate(dq.view(count, b, h, n, d), cos_nd, sin_nd), t)
         dk = _unrotate(dk.view(b, bk // b, t, d), cos_td, sin_td).transpose(1, 2)
         return dq, dk, dv.view(b, bk // b, t, d).transpose(1, 2), None, None

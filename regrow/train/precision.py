@@ -101,8 +101,9 @@ class Trainable:
     """A model's weights as flat buffers: fp32 masters beside working weights and gradients.
 
     After construction every parameter of the model is a view into `working` (dtype of the
-    precision) and its `.grad` a view into `working_grad`; `master` and `grad` hold the same numbers
-    in fp32. In fp32 both pairs are the same memory. The cycle:
+    precision); `master` and `grad` hold the same numbers and the gradients in fp32. In fp32
+    `working` is `master`, and the parameters' `.grad` are views into `grad`. Else every backward
+    pass leaves gradients of its own, so that autograd need not add them to zeros. The cycle:
 
         trainable.zero_grad(); loss.backward(); trainable.gather(); ...update master...;
         trainable.publish()
@@ -130,14 +131,10 @@ class Trainable:
         for name in self.names:
             self.view(self.master, name).copy_(found[name].detach())
         self.shared = precision.dtype == torch.float32
-        if self.shared:
-            self.working, self.working_grad = self.master, self.grad
-        else:
-            self.working = self.master.to(precision.dtype)
-            self.working_grad = torch.zeros_like(self.working)
+        self.working = self.master.to(precision.dtype)  # the same memory in fp32
         for name in self.names:
             found[name].data = self.view(self.working, name)
-            found[name].grad = self.view(self.working_grad, name)
+            found[name].grad = self.view(self.grad, name) if self.shared else None
         self._parameters = found
 
     def view(self, flat: Tensor, name: str) -> Tensor:
@@ -154,16 +151,20 @@ class Trainable:
         """Set all gradients to zero."""
         self.grad.zero_()
         if not self.shared:
-            self.working_grad.zero_()
+            for parameter in self._parameters.values():
+                parameter.grad = None
 
     def gather(self, weight: float = 1.0) -> None:
         """Move the gradients of the last backward pass, times `weight`, into the fp32 sum.
 
         In fp32 they are there already, without the weight.
         """
-        if not self.shared:
-            self.grad.add_(self.working_grad, alpha=weight)
-            self.working_grad.zero_()
+        if self.shared:
+            return
+        for name, parameter in self._parameters.items():
+            if parameter.grad is not None:
+                self.view(self.grad, name).add_(parameter.grad, alpha=weight)
+                parameter.grad = None
 
     def publish(self) -> None:
         """Round the masters into the working weights."""
