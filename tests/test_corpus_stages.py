@@ -17,7 +17,7 @@ from regrow.corpus.deduplicate import (
 from regrow.corpus.diversity import diversity, entropy
 from regrow.corpus.extract import drop_site_lines, edge_lines, extract, furniture, html_to_text
 from regrow.corpus.grams import gram_sets, hash_words
-from regrow.corpus.identify import format_of, language_of
+from regrow.corpus.identify import format_of, languages_of
 from regrow.corpus.page import Page
 from regrow.corpus.quality import keep, learn
 from regrow.corpus.rules import broken_rule
@@ -119,7 +119,7 @@ def test_lines_that_a_host_repeats_are_dropped_from_its_pages_only() -> None:
     ],
 )
 def test_languages_are_told_where_anything_tells(text: str, language: str) -> None:
-    assert language_of(text) == language
+    assert languages_of([text])[0] == language
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def _word_length(shape: Shape) -> bool:
 
 def _mostly_signs(shape: Shape) -> bool:
     """Numbers are no signs: worked sums and tables of measurements are good text."""
+    if 2 * shape.lettered >= len(shape.words):
+        return False  # which spares the look at every word
     signs = sum(count for word, count in shape.counts.items() if not _ALNUM.search(word))
     return not shape.spaceless and signs > 0.5 * len(shape.words)
 
