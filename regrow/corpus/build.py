@@ -17,6 +17,7 @@ from regrow import __version__
 from regrow.corpus.engine import Engine, Here, Processes, Ray
 from regrow.corpus.page import Problems
 from regrow.corpus.parts import Store
+from regrow.corpus.quality_models import load_fasttext
 from regrow.corpus.readers.files import InputFile, list_files, state_of
 from regrow.corpus.settings import CorpusSettings
 from regrow.corpus.shards import check_source_name
@@ -202,6 +203,8 @@ def _check(inputs: Mapping[str, Sequence[Path]], settings: CorpusSettings) -> No
                     f"corpus.{key} names {source!r}, which is no source; "
                     f"there are {', '.join(inputs)}"
                 )
+    if settings.quality.sources and settings.quality.model == "fasttext":
+        load_fasttext()
 
 
 def _begun_with(
