@@ -41,25 +41,29 @@ def _model() -> _Model:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     loaded = LanguageIdentifier.from_model_file(MODEL_FILE)
-    loaded.set_languages([name for name in loaded.nb_classes if name != _PIDGIN])
+    names = tuple(loaded.nb_classes)
+    prior = np.asarray(loaded.nb_pc, np.float32)
+    prior[names.index(_PIDGIN)] = -np.inf
     moves = np.asarray(loaded.tk_nextmove, np.int32)
     row = np.asarray(loaded.tk_row, np.int32) << 8
-    names = tuple(loaded.nb_classes)
     twins = tuple((names.index(n), i) for i, n in enumerate(names) if names.index(n) < i)
     return _Model(
-        names, loaded.nb_ptc.astype(np.float32), np.asarray(loaded.nb_pc, np.float32), moves, row,
+        names, loaded.nb_ptc.astype(np.float32), prior, moves, row,
         np.asarray(loaded.tk_output, np.int32), _depth(moves, row), twins,
     )  # fmt: skip
 
 
 def _depth(moves: np.ndarray, row: np.ndarray) -> int:
     """How many bytes lead to the farthest state."""
-    seen = np.zeros(len(row), bool)
-    front, depth = np.zeros(1, np.int32), -1
+    rows = moves.reshape(-1, 256)
+    reached = np.zeros(len(row), bool)
+    reached[0] = True
+    front, depth = np.zeros(1, np.int64), -1
     while len(front):
-        seen[front] = True
-        front = np.unique(moves[row[front][:, None] + np.arange(256)])
-        front, depth = front[~seen[front]], depth + 1
+        next_ = np.zeros(len(row), bool)
+        next_[rows[np.unique(row[front] >> 8)]] = True
+        front, depth = np.flatnonzero(next_ & ~reached), depth + 1
+        reached |= next_
     return depth
 
 
