@@ -132,6 +132,7 @@ def test_languages_are_told_where_anything_tells(text: str, language: str) -> No
         (SHEET, "list"),
         ("name | pet\nAnn | cat\nBo | dog", "table"),
         ("Ann: Hello.\nBo: Good morning.\nAnn: Where is the cat?", "dialogue"),
+        (f"{PROSE}\nx = 1\ny = 2\nz = 3\n{PROSE}", "prose"),  # a manual with a listing
     ],
 )
 def test_formats_are_told_by_the_shape_of_the_lines(text: str, format_: str) -> None:

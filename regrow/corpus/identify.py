@@ -13,6 +13,7 @@ from regrow.corpus.languages import most_likely
 from regrow.corpus.page import Page
 
 HEAD = 2_000  # characters whose lines tell the format
+LONG = 80  # characters of a line that is a sentence rather than code
 BLOCKS = 6  # places of a text that tell its language
 BLOCK = 200  # characters of each
 #: Below this probability a language is undecided; py3langid's are calibrated (its README).
@@ -21,7 +22,7 @@ SURE = 0.6
 LEAST_LETTERS = 12
 #: Paths, tags, numbers and identifiers say nothing of a language and look like a rare one.
 _NOT_WORDS = re.compile(r"\S*[\d_/\\@=<>{}()|]\S*")
-_LONG_LINE = re.compile(rf"^(?:.{{80}}|.*[{SPACELESS}]{{12}})", re.MULTILINE)
+_LONG_LINE = re.compile(rf"^(?:.{{{LONG}}}|.*[{SPACELESS}]{{12}})", re.MULTILINE)
 _LETTER = re.compile(r"[^\W\d_]")
 _SCRIPT = {"ja": "\u3040-\u30ff", "ko": "\uac00-\ud7af", "th": "\u0e00-\u0e7f"}
 _SCRIPTS = {name: re.compile(f"[{signs}]") for name, signs in _SCRIPT.items()}
@@ -116,7 +117,7 @@ def format_of(text: str) -> str:
         return len(lines) - list(map(shape.match, lines)).count(None)
 
     half = 0.5 * len(lines)
-    if len(lines) >= 3 and like(_CODE_LINE) >= half:
+    if len(lines) >= 3 and like(_CODE_LINE) >= half and not _mostly_said(lines):
         return "code"
     has_cells = " | " in head or "\t" in head  # most texts have not
     if has_cells and sum(" | " in line or "\t" in line for line in lines) > half:
@@ -127,6 +128,12 @@ def format_of(text: str) -> str:
     if like(_LIST_LINE) > half or (len(lines) >= 4 and short > 0.7 * len(lines)):
         return "list"
     return "prose"
+
+
+def _mostly_said(lines: Sequence[str]) -> bool:
+    """Long lines that are no code hold two thirds of the characters: a manual with listings."""
+    said = sum(len(line) for line in lines if len(line) >= LONG and not _CODE_LINE.match(line))
+    return 3 * said > 2 * sum(map(len, lines))
 
 
 def site_of(page: Page) -> str:
