@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from regrow.corpus.identify import identify, language_of, wrong_language
+from regrow.corpus.identify import identify, languages_of, wrong_language
+from regrow.corpus.languages import most_likely
 from regrow.corpus.read import Page
 
 
@@ -32,12 +34,12 @@ from regrow.corpus.read import Page
     ],
 )
 def test_one_sentence_tells_the_language(text: str, language: str) -> None:
-    assert language_of(text) == language
+    assert languages_of([text])[0] == language
 
 
 def test_an_english_menu_does_not_hide_a_foreign_page() -> None:
     german = "Der Bäcker steht jeden Morgen um vier Uhr auf und backt Brot für die Schule. " * 12
-    assert language_of("Home About Contact Download the ebook\n" + german) == "de"
+    assert languages_of(["Home About Contact Download the ebook\n" + german]) == ["de"]
 
 
 @pytest.mark.parametrize(
@@ -50,13 +52,13 @@ def test_an_english_menu_does_not_hide_a_foreign_page() -> None:
 )
 def test_technical_english_is_not_taken_for_another_language(text: str) -> None:
     page = Page("web", "r1", text=text)
-    identify(page)
+    identify([page])
     assert wrong_language(page, ("en",)) == ""
 
 
 def test_a_wrong_language_is_named_and_the_wanted_ones_stay() -> None:
     page = Page("web", "r1", text="我在这个城市哪里可以买到面包？")
-    identify(page)
+    identify([page])
     assert wrong_language(page, ("en",)) == "language: zh"
     assert wrong_language(page, ("en", "zh")) == ""
     assert wrong_language(page, ()) == ""
@@ -64,4 +66,28 @@ def test_a_wrong_language_is_named_and_the_wanted_ones_stay() -> None:
 
 def test_simple_lists_of_english_words_are_not_pidgin() -> None:
     sheet = "\n".join(f"{a} dog -> {a} cat" for a in ("big", "old", "red", "wet", "hot", "new"))
-    assert language_of(sheet) in ("en", "und")
+    assert languages_of([sheet])[0] in ("en", "und")
+
+
+def test_a_page_is_in_the_language_that_a_third_of_its_blocks_are_in() -> None:
+    english = "The town has a market and a school, and the people of the town like them a lot. " * 5
+    german = "Der Markt liegt neben der Schule und ist nicht sehr alt, aber die Brücke auch. " * 5
+    pages = [english * 6, (german + english + english) * 2, english * 5 + german]
+    assert languages_of(pages) == ["en", "de", "en"]
+
+
+def test_many_texts_at_once_have_the_languages_that_py3langid_finds_for_each() -> None:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    texts = [
+        "ça va très bien, merci", "HET IS VANDAAG MOOI WEER", "Привет, как дела?", "ciao a tutti",
+        "The cat sleeps.", "日本語のテキスト", "Сёння добрае надвор'е", "Данас је леп дан.",
+    ]  # fmt: skip
+    known = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    known.set_languages([name for name in known.nb_classes if name != "pcm"])
+    expected = [known.rank(text)[0] for text in texts]
+    found = most_likely(texts)
+    assert [language for language, _ in found] == [language for language, _ in expected]
+    assert np.allclose([p for _, p in found], [p for _, p in expected], atol=1e-5)
+    assert found == [most_likely([text])[0] for text in texts]
+    assert most_likely(["", "\x01"])[0] == ("und", 0.0)

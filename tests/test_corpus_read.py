@@ -5,7 +5,10 @@ import io
 import os
 import tarfile
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,6 +46,27 @@ def test_globs_reach_any_depth_and_a_file_named_twice_is_read_once(tmp_path: Pat
         list_files({"s": [tmp_path / "*.nothing"]})
     with pytest.raises(RegrowError, match="does not exist"):
         list_files({"s": [tmp_path / "nothing"]})
+
+
+def test_files_on_a_web_server_are_read_by_url_and_by_pattern(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    put(tmp_path / "d/b.txt", "two")
+    put(tmp_path / "d/x.jsonl.gz", gzip.compress(b'{"text": "one"}\n'))
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{server.server_port}/d"
+        try:
+            for name, text in (("b.txt", "two"), ("*.gz", "one")):
+                pages, problems = read_all(f"{root}/{name}")
+                assert ([page.text for page in pages], problems.rows) == ([text], [])
+        finally:
+            server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 def test_urls_are_read_as_folders_files_and_globs() -> None:

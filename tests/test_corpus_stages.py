@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from regrow.corpus.deduplicate import (
 from regrow.corpus.diversity import diversity, entropy
 from regrow.corpus.extract import drop_site_lines, edge_lines, extract, furniture, html_to_text
 from regrow.corpus.grams import gram_sets, hash_words
-from regrow.corpus.identify import format_of, language_of
+from regrow.corpus.identify import format_of, languages_of
 from regrow.corpus.page import Page
 from regrow.corpus.quality import keep, learn
 from regrow.corpus.rules import broken_rule
@@ -119,7 +121,7 @@ def test_lines_that_a_host_repeats_are_dropped_from_its_pages_only() -> None:
     ],
 )
 def test_languages_are_told_where_anything_tells(text: str, language: str) -> None:
-    assert language_of(text) == language
+    assert languages_of([text])[0] == language
 
 
 @pytest.mark.parametrize(
@@ -130,6 +132,7 @@ def test_languages_are_told_where_anything_tells(text: str, language: str) -> No
         (SHEET, "list"),
         ("name | pet\nAnn | cat\nBo | dog", "table"),
         ("Ann: Hello.\nBo: Good morning.\nAnn: Where is the cat?", "dialogue"),
+        (f"{PROSE}\nx = 1\ny = 2\nz = 3\n{PROSE}", "prose"),  # a manual with a listing
     ],
 )
 def test_formats_are_told_by_the_shape_of_the_lines(text: str, format_: str) -> None:
@@ -309,7 +312,12 @@ def test_a_long_document_loses_the_window_around_a_hit_and_a_short_one_goes() ->
     assert clean_pieces(leaked, hits, settings) == []
 
 
-def test_the_classifier_keeps_text_like_the_reference_in_a_crawl_of_mostly_good_text() -> None:
+@pytest.mark.parametrize("model", ["logistic", "fasttext"])
+def test_the_classifier_keeps_text_like_the_reference_in_a_crawl_of_mostly_good_text(
+    model: Literal["logistic", "fasttext"], tmp_path: Path
+) -> None:
+    if model == "fasttext":
+        pytest.importorskip("fasttext")
     random = np.random.default_rng(0)
     good = ["baker", "street", "town", "cat", "garden", "river", "bread", "letter", "song", "chair"]
     bad = ["win", "loan", "bonus", "cash", "prize", "deal", "credit", "offer", "cheap", "diet"]
@@ -318,9 +326,11 @@ def test_the_classifier_keeps_text_like_the_reference_in_a_crawl_of_mostly_good_
         return [" ".join(random.choice(words, 40)) for _ in range(n)]
 
     crawl = texts(good, 150) + texts(bad, 50)
-    settings = QualitySettings(sources=("web",))
+    settings = QualitySettings(sources=("web",), model=model)
     pages = [Page("web", str(i), text=text, id=f"{i}") for i, text in enumerate(crawl)]
-    scores = learn(pages, texts(good, 80), settings, seed=1).scores(pages)
+    reference = texts(good, 80)
+    scores = learn(pages, reference, settings, 1, tmp_path).scores(pages)
+    assert learn(pages, reference, settings, 1, tmp_path / "again").scores(pages) == scores
     kept = [keep(text, value, settings, 1) for text, value in zip(crawl, scores)]
     assert np.mean(kept[:150]) > 0.85
     assert np.mean(kept[150:]) < 0.1

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from regrow import __version__
 from regrow.corpus.engine import Engine, Here, Processes, Ray
 from regrow.corpus.page import Problems
 from regrow.corpus.parts import Store
+from regrow.corpus.quality_models import load_fasttext
 from regrow.corpus.readers.files import InputFile, list_files, state_of
 from regrow.corpus.settings import CorpusSettings
 from regrow.corpus.shards import check_source_name
@@ -36,6 +38,9 @@ from regrow.records import Item
 
 SMALL = 4 << 20  # bytes of input that do not pay for starting workers
 FORMAT = 1  # of what stages leave for each other: work of another format is begun anew
+#: How long phases take beside each other, as measured; the others take 1.
+WORK = {"extract": 5, "rules": 3, "language": 2, "identify": 4, "near copy": 3, "tokenizer": 2,
+        "shards": 3, "count": 2}  # fmt: skip
 LISTED = 100  # problems written out in the report
 
 
@@ -44,13 +49,18 @@ class Timed:
 
     def __init__(self, phases: Sequence[str], progress: Progress) -> None:
         self.phases, self.progress = phases, progress
+        sizes = [sum(WORK.get(name, 1) for name in phase.split("+")) for phase in phases]
+        self.ends = list(accumulate(sizes, initial=0))
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def phase(self, pipeline: Pipeline, name: str) -> Iterator[None]:
         """One phase; its tasks tell how far it is."""
         at = self.phases.index(name)
-        pipeline.say = lambda share: self.progress(at + share, len(self.phases), phase=name)
+        low, high = self.ends[at : at + 2]
+        pipeline.say = lambda share: self.progress(
+            low + share * (high - low), self.ends[-1], phase=name
+        )
         pipeline.say(0.0)
         start = time.perf_counter()
         yield
@@ -146,7 +156,7 @@ def _run(
         pipeline.engine.close()
     write_jsonl(finished / "rejects" / "rejects.jsonl", problems.rows)
     write_json(finished / "report.json", report)
-    progress(len(timed.phases), len(timed.phases), phase="done")
+    progress(timed.ends[-1], timed.ends[-1], phase="done")
     return finished
 
 
@@ -202,6 +212,8 @@ def _check(inputs: Mapping[str, Sequence[Path]], settings: CorpusSettings) -> No
                     f"corpus.{key} names {source!r}, which is no source; "
                     f"there are {', '.join(inputs)}"
                 )
+    if settings.quality.sources and settings.quality.model == "fasttext":
+        load_fasttext()
 
 
 def _begun_with(

@@ -55,7 +55,7 @@ def repair(text: str) -> str:
 
     plain = TextFixerConfig(explain=False, restore_byte_a0=False)
     lines = text.split("\n")
-    return "\n".join(fix_encoding(line, plain) if _suspect(line) else line for line in lines)
+    return "\n".join(fix_encoding(line, plain) if _SUSPECT.search(line) else line for line in lines)
 
 
 def _suspect(text: str) -> bool:

@@ -114,6 +114,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+DEATHS = 3  # of all workers in a row, before any of them has done a task
+
+
 class Processes:
     """Worker processes on this machine."""
 
@@ -132,6 +135,7 @@ class Processes:
         self.scratch.mkdir(parents=True, exist_ok=True)
         results: dict[int, Any] = {}
         todo = list(range(len(tasks)))
+        deaths = 0
         while todo:
             watches = {i: Watch(self.scratch / f"task-{i}", self.limit_s) for i in todo}
             for watch in watches.values():
@@ -147,7 +151,14 @@ class Processes:
             todo = [i for i in todo if i not in results]
             if todo:
                 self.close()
-            for i in [i for i in todo if watches[i].culprit() is not None]:
+            culprits = [i for i in todo if watches[i].culprit() is not None]
+            deaths = deaths + 1 if len(todo) == len(watches) and not culprits else 0
+            if deaths == DEATHS:
+                raise RegrowError(
+                    "worker processes die as soon as they start: free some memory; and a script "
+                    "that builds a corpus must do so under `if __name__ == '__main__':`"
+                )
+            for i in culprits:
                 results[i] = self._alone(work, tasks[i], watches[i])
                 done(len(results))
                 todo.remove(i)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
 from urllib.parse import urlsplit
 
+from regrow.corpus.grams import SPACELESS
+from regrow.corpus.languages import most_likely
 from regrow.corpus.page import Page
 
 HEAD = 2_000  # characters whose lines tell the format
-SAMPLE = 400  # characters from the start, the middle and the end that tell the language
+LONG = 80  # characters of a line that is a sentence rather than code
+BLOCKS = 6  # places of a text that tell its language
+BLOCK = 200  # characters of each
 #: Below this probability a language is undecided; py3langid's are calibrated (its README).
 SURE = 0.6
 #: Shorter texts are decided by their script or not at all.
 LEAST_LETTERS = 12
-#: Nigerian Pidgin, which lists and sheets of simple English words are taken for.
-_PIDGIN = "pcm"
 #: Paths, tags, numbers and identifiers say nothing of a language and look like a rare one.
 _NOT_WORDS = re.compile(r"\S*[\d_/\\@=<>{}()|]\S*")
+_LONG_LINE = re.compile(rf"^(?:.{{{LONG}}}|.*[{SPACELESS}]{{12}})", re.MULTILINE)
 _LETTER = re.compile(r"[^\W\d_]")
 _SCRIPT = {"ja": "\u3040-\u30ff", "ko": "\uac00-\ud7af", "th": "\u0e00-\u0e7f"}
 _SCRIPTS = {name: re.compile(f"[{signs}]") for name, signs in _SCRIPT.items()}
@@ -28,7 +32,7 @@ _ENGLISH_WORDS = (
     "has had not what you your we who when where which will their her its an or my"
 )
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
-_ENGLISH_SHARE = 0.25  # of the words; no other language has so many of these
+_ENGLISH_SHARE = 0.2  # of the words; no other language has so many of these
 _CODE_LINE = re.compile(
     r"^\s*(def |class |import |from \w+ import |return\b|if .*:$|for .*:$|while .*:$|elif |else:$|"
     r"@\w|#include|public |private |static |const |let |var |func |fn |package |use |\}|\{|//|/\*|"
@@ -40,13 +44,52 @@ _TURN = re.compile(r"^[A-Z][\w .'-]{0,30}: \S")
 _LIST_LINE = re.compile(r"^\s*([-*+•]|\d+[.)]|\w[.)])\s")
 
 
-def language_of(text: str) -> str:
-    """ISO 639-1 code, or "und" where nothing tells.
+def languages_of(texts: Sequence[str]) -> list[str]:
+    """ISO 639-1 codes, or "und" where nothing tells: [texts].
 
-    By frequent words where they are plainly English, by script for Japanese, Korean, Thai and
-    Chinese, else by py3langid's byte n-grams (after Lui & Baldwin 2012).
+    Pages of any language hold commands, quotations and whole passages in English, English pages
+    little of others: a page is in the other language that a third of its blocks are in.
     """
-    text = _sample(text)
+    blocks = [_blocks(text) for text in texts]
+    told = iter(_languages_of_blocks([block for own in blocks for block in own]))
+    out = []
+    for own in blocks:
+        found = Counter(islice(told, len(own)))
+        others = [(n, code) for code, n in found.items() if code not in ("en", "und")]
+        most, other = max(others, default=(0, "und"))
+        out.append(other if 3 * most >= len(own) else "en" if found["en"] else "und")
+    return out
+
+
+def _blocks(text: str) -> list[str]:
+    """A text in sections of equal length, and of each the first long line or else the start.
+
+    Long lines are sentences: a foreign page may begin with an English menu, and in a manual of any
+    language half the lines are code.
+    """
+    if len(text) <= BLOCKS * BLOCK:
+        return [text]
+    size = len(text) // BLOCKS
+    starts = range(0, size * BLOCKS, size)
+    lines = [_LONG_LINE.search(text, start, start + size) for start in starts]
+    begins = [line.start() if line else start for line, start in zip(lines, starts)]
+    return [text[begin : begin + BLOCK] for begin in begins]
+
+
+def _languages_of_blocks(blocks: Sequence[str]) -> list[str]:
+    """By frequent words where they are plainly English, by script for Japanese, Korean, Thai and
+    Chinese, else by byte n-grams (`regrow.corpus.languages`).
+    """
+    out = list(map(_plain, blocks))
+    open_ = [i for i, language in enumerate(out) if not language]
+    words = [_NOT_WORDS.sub(" ", blocks[i]) for i in open_]
+    for i, (language, probability) in zip(open_, most_likely(words)):
+        out[i] = language if probability >= SURE and language != "zxx" else "und"
+    return out
+
+
+def _plain(text: str) -> str:
+    """The language of a text where words or script give it away, "und" without letters, or ''."""
     words = text.lower().split()
     if len(words) >= 20:
         english = [word for word in words if word in _ENGLISH]
@@ -60,47 +103,37 @@ def language_of(text: str) -> str:
                 return language
         if len(_HAN.findall(text)) > 0.3 * letters:
             return "zh"
-    if letters < LEAST_LETTERS:
-        return "und"
-    ranked = _model().rank(text)
-    language, probability = ranked[0]
-    return language if probability >= SURE and language != "zxx" else "und"
-
-
-def _sample(text: str) -> str:
-    """Start, middle and end: a foreign page may begin with an English menu."""
-    if len(text) <= 3 * SAMPLE:
-        return text
-    middle = len(text) // 2
-    return f"{text[:SAMPLE]} {text[middle : middle + SAMPLE]} {text[-SAMPLE:]}"
-
-
-@cache
-def _model() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    model = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    model.set_languages([name for name in model.nb_classes if name != _PIDGIN])
-    return model
+    return "und" if letters < LEAST_LETTERS else ""
 
 
 def format_of(text: str) -> str:
     """`code`, `table`, `dialogue`, `list` or `prose`, by the shape of most lines."""
-    lines = [line for line in text[: 4 * HEAD].split("\n") if line.strip()]
+    head = text[: 4 * HEAD]
+    lines = [line for line in head.split("\n") if line.strip()]
     if not lines:
         return "prose"
+
+    def like(shape: re.Pattern[str]) -> int:
+        return len(lines) - list(map(shape.match, lines)).count(None)
+
     half = 0.5 * len(lines)
-    if len(lines) >= 3 and sum(bool(_CODE_LINE.match(line)) for line in lines) >= half:
+    if len(lines) >= 3 and like(_CODE_LINE) >= half and not _mostly_said(lines):
         return "code"
-    if sum(" | " in line or line.count("\t") >= 1 for line in lines) > half:
+    has_cells = " | " in head or "\t" in head  # most texts have not
+    if has_cells and sum(" | " in line or "\t" in line for line in lines) > half:
         return "table"
-    if sum(bool(_TURN.match(line)) for line in lines) > half and len(lines) >= 2:
+    if len(lines) >= 2 and ": " in head and like(_TURN) > half:
         return "dialogue"
-    bullets = sum(bool(_LIST_LINE.match(line)) for line in lines)
-    short = sum(len(line) < 60 for line in lines)
-    if bullets > half or (len(lines) >= 4 and short > 0.7 * len(lines)):
+    short = sum(length < 60 for length in map(len, lines))
+    if like(_LIST_LINE) > half or (len(lines) >= 4 and short > 0.7 * len(lines)):
         return "list"
     return "prose"
+
+
+def _mostly_said(lines: Sequence[str]) -> bool:
+    """Long lines that are no code hold two thirds of the characters: a manual with listings."""
+    said = sum(len(line) for line in lines if len(line) >= LONG and not _CODE_LINE.match(line))
+    return 3 * said > 2 * sum(map(len, lines))
 
 
 def site_of(page: Page) -> str:
@@ -108,11 +141,14 @@ def site_of(page: Page) -> str:
     return urlsplit(page.url).netloc or page.source
 
 
-def identify(page: Page) -> None:
+def identify(pages: Sequence[Page]) -> None:
     """Fill in domain (the host of the URL), format and language where they are unknown."""
-    page.domain = page.domain or site_of(page)
-    page.format = page.format or format_of(page.text)
-    page.language = page.language or language_of(page.text)
+    for page in pages:
+        page.domain = page.domain or site_of(page)
+        page.format = page.format or format_of(page.text)
+    unknown = [page for page in pages if not page.language]
+    for page, language in zip(unknown, languages_of([page.text for page in unknown])):
+        page.language = language
 
 
 def wrong_language(page: Page, languages: tuple[str, ...]) -> str:

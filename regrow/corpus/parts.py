@@ -99,7 +99,7 @@ def read_pages(path: Path) -> list[Page]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = pq.ParquetFile(path).read()
     except (OSError, pa.ArrowException) as error:
         raise RegrowError(f"{path} is damaged ({error}); run again to make it anew") from error
     return [Page(*row) for row in zip(*(column.to_pylist() for column in table.columns))]
@@ -157,16 +157,32 @@ class Store:
 
 def read_between(path: Path, column: str, low: Any, high: Any) -> Any:
     """The rows of a table sorted by `column` where it is in [low, high)."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    return pq.read_table(
-        path, filters=[(column, ">=", low), (column, "<", high)], partitioning=None
-    )
+    file = pq.ParquetFile(path)
+    place = file.schema_arrow.get_field_index(column)
+    groups = []
+    for group in range(file.num_row_groups):
+        known = file.metadata.row_group(group).column(place).statistics
+        if known is None or not known.has_min_max or (known.min < high and known.max >= low):
+            groups.append(group)
+    table = file.read_row_groups(groups)
+    inside = pc.and_(pc.greater_equal(table[column], low), pc.less(table[column], high))
+    return table.filter(inside)
+
+
+def columns(paths: Iterable[Path], *names: str) -> list[np.ndarray]:
+    """Columns of many tables, end to end."""
+    import pyarrow.parquet as pq
+
+    tables = [pq.ParquetFile(path).read(columns=list(names)) for path in paths]
+    return [
+        np.concatenate([table[name].to_numpy() for table in tables]) if tables else np.empty(0)
+        for name in names
+    ]
 
 
 def column(paths: Iterable[Path], name: str) -> np.ndarray:
     """One column of many tables, end to end."""
-    import pyarrow.parquet as pq
-
-    found = [pq.read_table(p, columns=[name], partitioning=None)[name].to_numpy() for p in paths]
-    return np.concatenate(found) if found else np.empty(0)
+    return columns(paths, name)[0]

@@ -68,7 +68,8 @@ def _endless(shape: Shape) -> bool:
     """Words of 400 characters hold a quarter of the text (a key or a picture among prose may)."""
     if shape.longest <= 400:
         return False
-    return 4 * sum(len(word) for word in shape.words if len(word) > 400) > shape.characters
+    long = sum(len(word) * n for word, n in shape.counts.items() if len(word) > 400)
+    return 4 * long > shape.characters
 
 
 def _word_length(shape: Shape) -> bool:
@@ -80,6 +81,8 @@ def _word_length(shape: Shape) -> bool:
 
 def _mostly_signs(shape: Shape) -> bool:
     """Numbers are no signs: worked sums and tables of measurements are good text."""
+    if 2 * shape.lettered >= len(shape.words):
+        return False  # which spares the look at every word
     signs = sum(count for word, count in shape.counts.items() if not _ALNUM.search(word))
     return not shape.spaceless and signs > 0.5 * len(shape.words)
 

@@ -30,6 +30,7 @@ class QualitySettings(Strict):
     """GPT-3's quality classifier (Brown et al. 2020, App. A); off where `sources` is empty."""
 
     sources: tuple[str, ...] = ()
+    model: Literal["logistic", "fasttext"] = "logistic"  # the latter needs regrow[fasttext]
     alpha: float = Field(default=9.0, gt=0)  # Pareto shape of the keep rule
     characters: int = Field(default=8_000, ge=100)  # read from the start of each document
 

@@ -66,6 +66,10 @@ def _data(recipe: Recipe, edge: Edge, corpus: Path) -> str:
     if mixture:
         shares = ", ".join(f"{source} {weight:.0%}" for source, weight in mixture.items())
         lines.append(f"- Mixture: {shares}.")
+    if capped := edge.record.get("capped"):
+        came_out = edge.record.get("mixture", {})
+        shares = ", ".join(f"{source} {came_out.get(source, 0.0):.0%}" for source in capped)
+        lines.append(f"- Less than asked, for want of documents: {shares}; others had more.")
     report = corpus / "report.json"
     licences = read_json(report).get("licences") if report.is_file() else None
     if isinstance(licences, Mapping):

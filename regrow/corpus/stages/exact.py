@@ -9,10 +9,10 @@ import numpy as np
 
 from regrow.corpus.deduplicate import digest_of
 from regrow.corpus.engine import Watch
-from regrow.corpus.parts import column, once, write_table
+from regrow.corpus.parts import once, write_table
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
 
-BUCKET_DOCUMENTS = 8 << 20  # documents compared by one task
+BUCKET_DOCUMENTS = 1 << 20  # documents compared by one task
 
 
 def digest_part(job: Job, part: str, watch: Watch) -> int:
@@ -41,11 +41,8 @@ def copies_bucket(job: Job, bucket: Bucket, watch: Watch) -> int:
     """Verdicts on the texts of one bucket of digests; tells how many copies there are."""
 
     def make(path: Path) -> int:
-        files = job.store.files("digests")
-        high = column(files, "high")
-        mine = np.flatnonzero(high % np.uint64(bucket.count) == bucket.number)
-        high, low = high[mine], column(files, "low")[mine]
-        numbers, ids = column(files, "number")[mine], column(files, "id")[mine]
+        names = ("high", "low", "number", "id")
+        high, low, numbers, ids = bucket.columns(job.store.files("digests"), names)
         order = np.lexsort((numbers, low, high))
         same = (high[order][1:] == high[order][:-1]) & (low[order][1:] == low[order][:-1])
         starts = np.concatenate([[True], ~same]) if len(order) else np.empty(0, bool)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from regrow.corpus.engine import Engine
-from regrow.corpus.parts import Store
+from regrow.corpus.parts import Store, columns
 from regrow.corpus.settings import CorpusSettings
 
 
@@ -25,6 +28,16 @@ class Bucket:
 
     number: int
     count: int
+
+    def columns(self, paths: Iterable[Path], names: Sequence[str]) -> list[np.ndarray]:
+        """Columns of many tables where the first of them, a hash, is of this bucket."""
+        found = []
+        for path in paths:
+            own = columns([path], *names)
+            mine = own[0] % np.uint64(self.count) == self.number
+            found.append([values[mine] for values in own])
+        none = [np.empty(0, np.uint64)] * len(names)
+        return [np.concatenate(values) for values in zip(*found)] if found else none
 
 
 def buckets(rows: int, most: int) -> list[Bucket]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,10 @@ from regrow.corpus.deduplicate import (
 from regrow.corpus.engine import Watch
 from regrow.corpus.grams import gram_sets, hash_words
 from regrow.corpus.parts import ROW_BITS, Store, column, once, read_between, write_table
-from regrow.corpus.stages.job import Job, Pipeline
+from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
+
+BUCKET_DOCUMENTS = 1 << 20  # documents whose keys of a band one task compares
+OPEN_PARTS = 256  # parts whose gram sets a task holds open
 
 
 def keys_part(job: Job, part: str, watch: Watch) -> int:
@@ -60,20 +64,21 @@ def _grams(store: Store, part: str) -> Path:
     return store.path("near-grams", part).with_suffix(".u32")
 
 
-def pairs_band(job: Job, band: int, watch: Watch) -> int:
-    """The pairs that share a key of this band, (a, b) with a < b; tells how many."""
+def pairs_band(job: Job, share: tuple[int, Bucket], watch: Watch) -> int:
+    """The pairs (a, b), a < b, that share a key of this band and bucket; tells how many."""
+    band, bucket = share
 
     def make(path: Path) -> int:
-        files = job.store.files("near-keys")
-        numbers, sizes = column(files, "number"), column(files, "size")
-        threshold = job.settings.deduplicate.threshold
-        a, b = pairs_of_band(column(files, f"band{band}"), sizes, threshold)
+        names = (f"band{band}", "number", "size")
+        keys, numbers, sizes = bucket.columns(job.store.files("near-keys"), names)
+        a, b = pairs_of_band(keys, sizes, job.settings.deduplicate.threshold)
         a, b = numbers[a], numbers[b]
         order = np.lexsort((b, a))
         write_table(path, {"a": a[order], "b": b[order]})
         return len(a)
 
-    told: int = once(job.store.path("near-pairs", f"{band:05d}"), make)
+    target = job.store.path("near-pairs", f"{band:05d}-{bucket.number:05d}")
+    told: int = once(target, make)
     return told
 
 
@@ -88,6 +93,8 @@ class _Grams:
         """The sorted gram hashes of one document: uint32 [grams]."""
         index = number >> ROW_BITS
         if index not in self._parts:
+            if len(self._parts) >= OPEN_PARTS:
+                del self._parts[next(iter(self._parts))]
             part = self.store.parts[index]
             keys = [self.store.path("near-keys", part)]
             ends = np.concatenate([[0], np.cumsum(column(keys, "size"))])
@@ -142,9 +149,10 @@ def drop_near(pipeline: Pipeline) -> None:
     """Leave one of each cluster of near-copies."""
     job = pipeline.job
     store, settings = job.store, job.settings.deduplicate
-    pipeline.map(partial(keys_part, job), store.parts)
+    documents = sum(pipeline.map(partial(keys_part, job), store.parts))
     bands, _ = bands_for(settings.threshold, settings.hashes)
-    candidates = sum(pipeline.map(partial(pairs_band, job), list(range(bands))))
+    shares = list(product(range(bands), buckets(documents, BUCKET_DOCUMENTS)))
+    candidates = sum(pipeline.map(partial(pairs_band, job), shares))
     pipeline.map(partial(edges_part, job), store.parts)
     edges, keys = store.files("near-edges"), store.files("near-keys")
     a, b = column(edges, "a").astype(np.int64), column(edges, "b").astype(np.int64)

@@ -134,14 +134,16 @@ def judge_part(job: Job, names: tuple[str, ...], target: str, part: str, watch: 
     def make(path: Path, *vocabulary: Path) -> int:
         pages = job.store.load(part)
         lines = _furniture_of(job, pages) if first else {}
-        texts: dict[str, list[str]] = {}
         kept = [page for page in pages if not page.reason]
-        for page in watch.over(kept, names[-1] if names else "extract"):
+        for page in kept:
             if "html" in page.content_type and page.domain in lines:
                 drop_site_lines(page, lines[page.domain])
-            if not page.reason:
-                identify(page)
-                texts.setdefault(page.source, []).append(page.text)
+        identified = [page for page in kept if not page.reason]
+        identify(identified)
+        texts: dict[str, list[str]] = {}
+        for page in identified:
+            texts.setdefault(page.source, []).append(page.text)
+        for page in watch.over(identified, names[-1] if names else "extract"):
             for name in names:
                 if not page.reason:
                     PAGE_STAGES[name](page, job.settings)

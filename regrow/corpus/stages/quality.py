@@ -76,11 +76,13 @@ def drop_low_quality(pipeline: Pipeline, reference: Sequence[Path]) -> None:
         for number, page in enumerate(store.load(part), store.first(part))
         if number in chosen
     ]
-    classifier = quality.learn(pages, texts, settings.quality, settings.seed)
+    folder = store.folder / "quality-models"
+    classifier = quality.learn(pages, texts, settings.quality, settings.seed, folder)
     told = pipeline.map(partial(score_part, pipeline.job, classifier), store.parts)
     pipeline.store = store.judged("quality")
     pipeline.notes["quality"] = {
         "used": True,
+        "model": settings.quality.model,
         "sources": list(settings.quality.sources),
         "reference": len(texts),
         "learnt_from": len(pages),

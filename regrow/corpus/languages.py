@@ -1,0 +1,118 @@
+"""py3langid's model with its byte n-grams found by numpy, all places of a text at once.
+
+The model is naive Bayes on byte n-grams (Lui & Baldwin 2012), found by an automaton. Its state
+depends on as many last bytes as the longest n-gram has, so all places are walked side by side, each
+from its own few bytes. The answers are py3langid's own.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+#: Nigerian Pidgin, which lists and sheets of simple English words are taken for.
+_PIDGIN = "pcm"
+
+
+_BETWEEN = b"\xff"  # in no UTF-8, so that no n-gram goes on behind it
+TOGETHER = 512  # texts scored in one go
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The automaton and the weights: `moves` [rows * 256], `row` and `feature` [states]."""
+
+    classes: tuple[str, ...]
+    weights: np.ndarray  # float32 [features, classes]
+    prior: np.ndarray  # float32 [classes]
+    moves: np.ndarray
+    row: np.ndarray  # where a state's moves begin
+    feature: np.ndarray  # -1: none
+    depth: int  # bytes of the longest n-gram
+    twins: tuple[tuple[int, int], ...]  # columns of one language in two scripts
+
+
+@cache
+def _model() -> _Model:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    loaded = LanguageIdentifier.from_model_file(MODEL_FILE)
+    names = tuple(loaded.nb_classes)
+    prior = np.asarray(loaded.nb_pc, np.float32)
+    prior[names.index(_PIDGIN)] = -np.inf
+    moves = np.asarray(loaded.tk_nextmove, np.int32)
+    row = np.asarray(loaded.tk_row, np.int32) << 8
+    twins = tuple((names.index(n), i) for i, n in enumerate(names) if names.index(n) < i)
+    return _Model(
+        names, loaded.nb_ptc.astype(np.float32), prior, moves, row,
+        np.asarray(loaded.tk_output, np.int32), _depth(moves, row), twins,
+    )  # fmt: skip
+
+
+def _depth(moves: np.ndarray, row: np.ndarray) -> int:
+    """How many bytes lead to the farthest state."""
+    rows = moves.reshape(-1, 256)
+    reached = np.zeros(len(row), bool)
+    reached[0] = True
+    front, depth = np.zeros(1, np.int64), -1
+    while len(front):
+        next_ = np.zeros(len(row), bool)
+        next_[rows[np.unique(row[front] >> 8)]] = True
+        front, depth = np.flatnonzero(next_ & ~reached), depth + 1
+        reached |= next_
+    return depth
+
+
+def _encoded(text: str) -> bytes:
+    """As the model was trained: composed, and no text in capitals."""
+    text = text.lower() if text.isupper() else text
+    return unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
+
+
+def _features(codes: np.ndarray, model: _Model) -> np.ndarray:
+    """The n-gram that ends at each byte, -1 where none does: int32 [bytes]."""
+    state = np.zeros(len(codes), np.int32)
+    for back in range(min(model.depth, len(codes)) - 1, -1, -1):
+        state[back:] = model.moves[model.row[state[back:]] + codes[: len(codes) - back]]
+    return model.feature[state]
+
+
+def most_likely(texts: Sequence[str]) -> list[tuple[str, float]]:
+    """The likeliest language of each text and its probability, 0 where nothing tells: [texts]."""
+    batches = (texts[i : i + TOGETHER] for i in range(0, len(texts), TOGETHER))
+    return [found for batch in batches for found in _together(list(map(_encoded, batch)))]
+
+
+def _together(texts: Sequence[bytes]) -> list[tuple[str, float]]:
+    """Weights are fetched once for all texts: they share most n-grams, and memory is slow."""
+    from scipy.sparse import csr_matrix
+
+    model = _model()
+    sizes = np.asarray([len(text) for text in texts])
+    found = _features(np.frombuffer(_BETWEEN.join([*texts, b""]), np.uint8), model)
+    place = np.flatnonzero(found >= 0)
+    text = np.searchsorted(np.cumsum(sizes + 1), place, side="right")
+    keys, counts = np.unique(text << 32 | found[place], return_counts=True)
+    used, column = np.unique(keys & 0xFFFFFFFF, return_inverse=True)
+    ends = np.searchsorted(keys >> 32, np.arange(len(texts) + 1))
+    counted = csr_matrix(
+        (np.log1p(counts, dtype=np.float32), column, ends), (len(texts), len(used))
+    )
+    scores = counted @ model.weights[used] + model.prior
+    scores -= scores.max(1, keepdims=True)
+    likely = np.exp(scores / np.sqrt(np.maximum(1, sizes))[:, None])  # calibrated over lengths
+    for first, twin in model.twins:
+        likely[:, first] += likely[:, twin]
+        likely[:, twin] = 0.0
+    likely /= likely.sum(1, keepdims=True)
+    best = likely.argmax(1)
+    told = likely[np.arange(len(texts)), best].tolist()
+    empty = (ends[:-1] == ends[1:]).tolist()
+    return [
+        ("und", 0.0) if nothing else (model.classes[i], share)
+        for i, share, nothing in zip(best.tolist(), told, empty)
+    ]
