@@ -221,22 +221,55 @@ def noisy_guard(steps: int, settings: GuardSettings = SETTINGS) -> Guard:
     return guard
 
 
+def high(guard: Guard, steps: int) -> list[str]:
+    """Verdicts on steps that stand high together, though none alone is above 2 + 8 * 0.1."""
+    return [check(guard, 24 + i, 2.35, 1.5) for i in range(steps)]
+
+
 def test_steps_that_stand_high_together_rewind_to_before_the_first() -> None:
     guard = noisy_guard(24)
     saved = guard.state()
-    # no step is above 2 + 0.63, no norm above ten. The noise of both is 1.4826 * 0.1 / sqrt(2)
-    # = 0.105, so each step stands 3.3 and (log 1.5) 3.9 deviations high and adds 3.6 - 1.
-    assert [check(guard, 24 + i, 2.35, 1.5) for i in range(2)] == ["accept", "rewind"]
-    assert guard.drift == pytest.approx(2 * ((0.35 + math.log(1.5)) / 2 / 0.104836 - 1), rel=1e-4)
+    assert high(guard, 1) == ["accept"]
+    # neighbours are 0.2, 0.1 and 0.1 apart: noise sqrt((0.04 + 0.01 + 0.01) / 3 / 2) = 0.1, so the
+    # loss stands 3.5 deviations high, the norm log(1.5) / 0.1 = 4.05, and the lesser one counts
+    assert guard.drift == pytest.approx(3.5 - 1)
+    assert [check(guard, 25 + i, 2.35, 1.5) for i in range(3)] == ["accept", "accept", "rewind"]
     assert "since step 24" in guard.ledger[-1]["why"]
-    assert guard.rewound(saved) == (20, 31)
+    assert guard.rewound(saved) == (20, 33)
+
+
+def test_a_norm_that_stands_high_alone_is_no_drift() -> None:
+    guard = noisy_guard(24)
+    assert [check(guard, 24 + i, 2.0, 1.5) for i in range(9)] == ["accept"] * 9
+
+
+def test_batches_that_differ_much_raise_their_own_limit() -> None:
+    guard = Guard(SETTINGS)
+    for step in range(16):  # most near 2.0, every fourth 2.45: a mixture of two sources
+        assert check(guard, step, 2.45 if step % 4 == 3 else 2.0) == "accept"
+    # neighbours are 0.45 apart in 7 of 15 pairs: noise 0.217, limit 2 + 8 * 0.217 = 3.74
+    assert check(guard, 16, 3.7) == "accept"
+
+
+@pytest.mark.parametrize(("rows", "verdict"), [(4, "accept"), (16, "skip")])
+def test_a_smaller_batch_may_stand_higher(rows: int, verdict: str) -> None:
+    guard = Guard(SETTINGS)
+    for first in range(0, 256, 16):
+        assert guard.check(first // 16, Reading(2.0, 1.0, rows=(first, first + 16))) == "accept"
+    # above 2 + 0.5 for 16 rows, above 2 + 0.5 * sqrt(16 / 4) for 4
+    assert guard.check(16, Reading(2.9, 1.0, rows=(256, 256 + rows))) == verdict
+
+
+def test_other_data_on_purpose_are_measured_anew() -> None:
+    guard = calm_guard()
+    guard.forget()
+    assert check(guard, 10, 5.0) == "accept"
 
 
 def test_other_data_that_stand_as_high_after_a_rewind_are_taken_as_they_are() -> None:
     guard = noisy_guard(24)
     saved = guard.state()
-    for i in range(2):
-        check(guard, 24 + i, 2.35, 1.5)
+    assert high(guard, 4)[-1] == "rewind"
     guard.rewound(saved)
     assert [check(guard, 32 + i, 2.35, 1.5) for i in range(9)] == ["accept"] * 9
 

@@ -24,8 +24,8 @@ Verdict = Literal["accept", "skip", "rewind"]
 MODES = ("guard", "ignore", "script")
 #: So many of the last accepted values say where a run stands.
 LATELY = 16
-#: Deviations, above one a step, that a drift may gather: two to five steps of a clear one.
-DRIFT = 5.0
+#: Deviations, above one a step, that a drift may gather: three to eight steps of a clear one.
+DRIFT = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class GuardSettings:
     ready: int | None = None
     before: int | None = None
     after: int | None = None
-    sigma: float = 6.0
+    sigma: float = 8.0
     margin: float = 0.5
     norm_factor: float = 10.0
     patience: int = 3
@@ -93,6 +93,11 @@ class Reading:
     rows: tuple[int, int] = (0, 0)
     sound: bool = True
 
+    @property
+    def size(self) -> int:
+        """Rows of the step."""
+        return self.rows[1] - self.rows[0]
+
 
 class Guard:
     """Judges each step before its update, and knows which steps are left out."""
@@ -102,7 +107,7 @@ class Guard:
         self.window, self.ready = s.window or 0, s.ready or 0
         self.before, self.after = s.before or 0, s.after or 0
         self.past: dict[str, deque[float]] = {
-            name: deque(maxlen=self.window) for name in ("loss", "norm", "embedding")
+            name: deque(maxlen=self.window) for name in ("loss", "norm", "embedding", "size")
         }
         self.drift, self.since = 0.0, 0  # how much the last steps stood above the level, from when
         self.streak: list[int] = []  # the spikes in a row up to now
@@ -143,6 +148,8 @@ class Guard:
             return None
         s, past = self.settings, self.past["loss"]
         strict = 0.5 if self.streak else 1.0  # what is half way back has not recovered
+        if now.size:  # a smaller batch, such as the last, varies more
+            strict *= max(1.0, _level(self.past["size"]) / now.size) ** 0.5
         limit = _level(past) + strict * s.margin
         if now.loss > limit:  # the noise is looked at only where it can matter
             limit = _level(past) + strict * max(s.margin, s.sigma * _noise(past))
@@ -151,7 +158,7 @@ class Guard:
         for name, value in (("norm", now.norm), ("embedding", now.embedding)):
             level = _level(self.past[name])
             if value > s.norm_factor * level > 0:
-                noise = _noise([math.log(x) for x in self.past[name] if x > 0])
+                noise = _usual_noise([math.log(x) for x in self.past[name] if x > 0])
                 limit = level * max(s.norm_factor, math.exp(min(s.sigma * noise, 700)))
                 if value > limit:
                     whose = "the embedding's gradient" if name == "embedding" else "gradient"
@@ -161,18 +168,24 @@ class Guard:
     def _drift(self, step: int, now: Reading) -> dict[str, Any] | None:
         """Why the last steps together are a spike though none was alone (a cumulative sum).
 
-        Right after a rewind none is looked for: other data from another state that stand as high
-        show that the data have changed.
+        Both loss and gradient norm must stand above their levels. Right after a rewind none is
+        looked for: other data from another state that stand as high show that the data are new.
         """
-        losses, norms = self.past["loss"], [math.log(max(x, 1e-30)) for x in self.past["norm"]]
+        losses, norms = self.past["loss"], self.past["norm"]
         if len(losses) < self.ready or self.rewinds or not self.settings.sigma:
             return None
-        values = ((losses, now.loss), (norms, math.log(max(now.norm, 1e-30))))
-        scores = [(x - _level(past)) / max(_noise(past), 1e-6) for past, x in values]
-        pull = sum(min(4.0, max(-4.0, score)) for score in scores) / 2 - 1
+        levels = _level(losses), _level(norms)
+        if now.loss <= levels[0] or now.norm <= levels[1]:
+            self.drift = max(0.0, self.drift - 1.0)
+            return None
+        apart = math.log(now.norm / max(levels[1], 1e-30))
+        noise = [math.log(max(norm, 1e-30)) for norm in norms]
+        score = min(
+            (now.loss - levels[0]) / max(_noise(losses), 1e-6), apart / max(_noise(noise), 1e-6)
+        )
         if not self.drift:
             self.since = step
-        self.drift = max(0.0, self.drift + pull)
+        self.drift = max(0.0, self.drift + min(4.0, score) - 1.0)
         if self.drift <= DRIFT:
             return None
         return {"why": f"loss and gradient norm stand higher since step {self.since}"}
@@ -186,6 +199,12 @@ class Guard:
         self.calm += 1
         if self.calm >= self.window:
             self.rewinds = 0
+
+    def forget(self) -> None:
+        """Measure anew: from here on the data are other ones, on purpose."""
+        self.drift = 0.0
+        for past in self.past.values():
+            past.clear()
 
     def note(self, step: int, event: str, **values: Any) -> None:
         """Add an event to the ledger."""
@@ -260,9 +279,19 @@ def _level(values: Iterable[float]) -> float:
 
 
 def _noise(values: Iterable[float]) -> float:
-    """The standard deviation from step to step: robust, and blind to a trend such as learning.
+    """The standard deviation from step to step, blind to a trend such as learning.
 
-    The median absolute difference of neighbours, scaled as for independent normal values.
+    The root mean square difference of neighbours, over sqrt(2). Not a median: batches of a few rows
+    from mixed sources have long tails, and spikes are not among the values.
+    """
+    apart = [(b - a) ** 2 for a, b in itertools.pairwise(values)]
+    return math.sqrt(sum(apart) / len(apart) / 2) if apart else 0.0
+
+
+def _usual_noise(values: Iterable[float]) -> float:
+    """The same from the median difference, which a single value that was let through leaves alone.
+
+    Scaled as for independent normal values.
     """
     apart = [abs(b - a) for a, b in itertools.pairwise(values)]
     return 1.4826 * statistics.median(apart) / math.sqrt(2) if apart else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import json
 import math
@@ -46,7 +47,8 @@ class TrainSettings:
     """A run: `total` rows in batches of `rows`, each step in passes of at most `micro` rows (0:
     the whole batch); `ramp` says how the batch grows to that. `precision` is auto, bf16, fp16 or
     fp32; `device` auto, cuda, mps or cpu. A checkpoint is saved `every` so many steps; the `keep`
-    newest stay, and those at multiples of `spaced` steps (0: none)."""
+    newest stay, and those at multiples of `spaced` steps (0: none). From the rows `changes` on the
+    data are other ones on purpose, and the guard measures anew."""
 
     total: int
     rows: int = 16
@@ -61,6 +63,7 @@ class TrainSettings:
     optim: OptimSettings = field(default_factory=OptimSettings)
     schedule: Schedule = field(default_factory=Schedule)
     guard: GuardSettings = field(default_factory=GuardSettings)
+    changes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,8 @@ class Run:
         self.checkpoints = checkpoints
         self.plan = plan(settings.total, settings.rows, settings.ramp)
         self.guard = Guard(settings.guard, len(self.plan))
+        firsts = [row for row, _ in self.plan]
+        self.changes = {bisect.bisect_left(firsts, row) for row in settings.changes}
         self.script = Script(settings.guard.script)
         checkpoints.reach = self.guard.reach
         shapes = {name: list(p.shape) for name, p in model.named_parameters()}
@@ -333,6 +338,8 @@ def train(
             last = 0.0
             while run.state.step < len(run.plan):
                 recovery.intervene(run)
+                if run.state.step in run.changes:
+                    run.guard.forget()
                 if run.guard.skips(run.state.step):
                     run.state.step += 1
                     continue

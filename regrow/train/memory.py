@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import sys
+from collections.abc import Callable
+from typing import cast
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
@@ -16,10 +19,18 @@ def keep_freed() -> bool:
     Otherwise each step's activations are fresh pages that the kernel must clear: 18 times the page
     faults and about a tenth of a small model's step. On other systems nothing is done.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
-        return False
+    mallopt = _glibc("mallopt")
     return bool(mallopt(_TRIM_THRESHOLD, 1 << 30) and mallopt(_MMAP_THRESHOLD, 32 << 20))
+
+
+def give_back() -> bool:
+    """Return freed memory to the system after all, between two steps of a run."""
+    return bool(_glibc("malloc_trim")(0))
+
+
+def _glibc(name: str) -> Callable[..., int]:
+    """A function of glibc; where there is none, one that does nothing and returns 0."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(AttributeError, OSError):
+            return cast(Callable[..., int], getattr(ctypes.CDLL(None), name))
+    return lambda *_: 0

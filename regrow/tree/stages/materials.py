@@ -15,8 +15,11 @@ from regrow.tree.settings import Training
 from regrow.tree.stage import StageContext
 
 
-def training(settings: Training, total: int, seed: int, length: int) -> Any:
-    """The loop's settings for `total` rows of `length` tokens from the words of a recipe."""
+def training(
+    settings: Training, total: int, seed: int, length: int, changes: tuple[int, ...] = ()
+) -> Any:
+    """The loop's settings for `total` rows of `length` tokens from the words of a recipe; at the
+    rows `changes` other data begin."""
     from regrow.train.guard import GuardSettings
     from regrow.train.loop import TrainSettings
     from regrow.train.optim import OptimSettings
@@ -48,6 +51,7 @@ def training(settings: Training, total: int, seed: int, length: int) -> Any:
         schedule=_schedule(settings, total, length, ramp),
         every=max(25, min(100, steps // 10)),
         guard=guard,
+        changes=changes,
     )
 
 

@@ -40,16 +40,18 @@ def pretrain(context: StageContext) -> dict[str, Any]:
     total = max(1, node.tokens // model.config.context)
     text = text_rows(context, settings.mixture, model, total, "text")
     supply: Rows = text
+    changes: tuple[int, ...] = ()
     if settings.finish:
         shown = conversations(context, "demonstrations", "instructions")
         answers = conversation_rows(context, model, tokenizer, shown)
         share = settings.finish.share
         start = round(total * (1 - settings.finish.portion))
         supply = MixedRows([text, answers], [1 - share, share], total, context.seed, start)
+        changes = (start,)
     summary = fit_rows(
         model,
         supply,
-        training(settings, total, context.seed, model.config.context),
+        training(settings, total, context.seed, model.config.context, changes),
         context.folder,
         z_loss=settings.z_loss,
         packing=settings.packing,
