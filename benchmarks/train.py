@@ -7,8 +7,8 @@ Every contestant is a process of its own that trains the same shape on the same 
 same threads by its own loop (peers/train_*.py), a few steps in turn each round, so that a busy
 machine slows all alike; the median step counts. `--cpu-time` counts processor time instead of the
 clock. The product rate is measured between the rounds. Memory is the peak of resident memory while
-training above that before the model was made. Without `--only`, each peer runs in the setting that
-was its fastest here; `--only all` runs every setting. A peer without an environment is skipped
+training above that before the model was made. Without `--only`, each peer runs in the settings
+that were its fastest here; `--only all` runs every setting. A peer without an environment is skipped
 (see peers/launch.py); what torch.compile built is kept in a folder beside the environments.
 """
 
@@ -54,6 +54,7 @@ BEST = (
     "plain autocast compiled",
     "transformers autocast compiled",
     "litgpt bf16-mixed compiled",
+    "litgpt bf16-true compiled",
 )
 
 

@@ -34,12 +34,13 @@ class GuardSettings:
 
     A loss is a spike above level + max(margin, sigma * noise): the level is the median of the last
     16 accepted losses, the noise that of the last `window`; right after a spike half of that is
-    allowed, and to a smaller batch more by the square root. The gradient norm, or that of the embedding alone (an early sign in GLM-130B's
-    section 3 and log), is one above both norm_factor levels and level * exp(sigma * noise of its
-    logarithms). All that once `ready` steps were accepted. What is not finite always is a spike.
-    After `patience` spikes in a row, or at once where weights are not finite, the run goes back
-    `before` steps and leaves out the batches from there to `after` steps past the last spike. More
-    than `rewinds` without `window` accepted steps between them end it.
+    allowed, and to a smaller batch more by the square root. The gradient norm, or that of the
+    embedding alone (an early sign in GLM-130B's section 3 and log), is one above both norm_factor
+    levels and level * exp(sigma * noise of its logarithms). All that once `ready` steps were
+    accepted. What is not finite always is a spike. After `patience` spikes in a row, after a rise
+    that only several steps together show, or at once where weights are not finite, the run goes
+    back `before` steps and leaves out the batches from there to `after` steps past the last spike.
+    More than `rewinds` without `window` accepted steps between them end it.
 
     mode: `guard`; `ignore` notes spikes and lets them be; `script` notes them and does what
     `script` says instead, as people did by hand for OPT-175B. What is None is in proportion to the
