@@ -8,7 +8,7 @@ same threads by its own loop (peers/train_*.py), a few steps in turn each round,
 machine slows all alike; the median step counts. `--cpu-time` counts processor time instead of the
 clock. The product rate is measured between the rounds. Memory is the peak of resident memory while
 training above that before the model was made. Without `--only`, each peer runs in the settings
-that were its fastest here; `--only all` runs every setting. A peer without an environment is skipped
+that were its fastest here; `--only all` runs every setting. A peer without environment is skipped
 (see peers/launch.py); what torch.compile built is kept in a folder beside the environments.
 """
 

@@ -149,15 +149,15 @@ class Guard:
             return None
         s, past = self.settings, self.past["loss"]
         strict = 0.5 if self.streak else 1.0  # what is half way back has not recovered
-        if now.size:  # a smaller batch, such as the last, varies more
-            strict *= max(1.0, _level(self.past["size"]) / now.size) ** 0.5
-        limit = _level(past) + strict * s.margin
+        # a smaller batch, such as the last, varies more
+        few = max(1.0, _level(self.past["size"]) / now.size) ** 0.5 if now.size else 1.0
+        limit = _level(past) + few * strict * s.margin
         if now.loss > limit:  # the noise is looked at only where it can matter
-            limit = _level(past) + strict * max(s.margin, s.sigma * _noise(past))
+            limit = _level(past) + few * strict * max(s.margin, s.sigma * _noise(past))
             if now.loss > limit:
                 return {"why": f"loss {now.loss:.3f} above {limit:.3f}", "limit": limit}
         for name, value in (("norm", now.norm), ("embedding", now.embedding)):
-            level = _level(self.past[name])
+            level = few * _level(self.past[name])
             if value > s.norm_factor * level > 0:
                 noise = _usual_noise([math.log(x) for x in self.past[name] if x > 0])
                 limit = level * max(s.norm_factor, math.exp(min(s.sigma * noise, 700)))
