@@ -26,11 +26,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     return has
 
 
-def test_cuda_comes_before_mps_before_the_cpu(machine: Any) -> None:
+def test_cuda_comes_before_the_cpu_and_mps_only_when_asked_for(machine: Any) -> None:
     machine("cuda", "mps")
     assert pick().type == "cuda"
     machine("mps")
-    assert pick().type == "mps"
+    assert pick().type == "cpu"
+    assert pick("mps").type == "mps"
     machine()
     assert pick().type == "cpu"
 

@@ -1,4 +1,4 @@
-"""Where training runs: CUDA before MPS before the CPU, and the few things that differ there."""
+"""Where training runs: on CUDA where it is, else on the CPU; and the few things that differ."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ CPU = torch.device("cpu")
 
 
 def pick(wanted: str = "auto") -> torch.device:
-    """The device to train on: `auto` takes REGROW_DEVICE, else the first of cuda, mps and cpu.
+    """The device to train on: `auto` takes REGROW_DEVICE, else cuda where it is, else cpu.
 
+    MPS is taken only when asked for: nobody has tried it yet.
     Raises RegrowError for a device that is not one of these or is not there.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     there["cpu"] = True
     name = os.environ.get(VARIABLE, "auto") if wanted == "auto" else wanted
     if name == "auto":
-        name = next(name for name, found in there.items() if found)
+        name = "cuda" if there["cuda"] else "cpu"
     if not there.get(name.partition(":")[0]):
         usable = ", ".join(name for name, found in there.items() if found)
         raise RegrowError(f"there is no device {name!r} here; use auto or {usable}")
