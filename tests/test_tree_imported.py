@@ -113,6 +113,11 @@ def test_a_folder_that_cannot_be_a_node_is_refused(
     assert (garden.run / "guest").exists() == (says is None)
 
 
+def test_a_file_that_is_not_there_is_named(garden: Garden) -> None:
+    _, _, errors = garden.call("import", "no.gguf", "--name", "guest")
+    assert "there is no no.gguf; give a Hugging Face folder or a GGUF file" in errors
+
+
 def test_a_tokenizer_larger_than_the_model_is_refused(garden: Garden) -> None:
     write_model(Path("in"), vocab_size=300)
     write_tokenizer(Path("in"))

@@ -26,7 +26,9 @@ def copy_folder(source: Path, folder: Path) -> dict[str, Any]:
     from regrow.evaluate.measure import speaks_chat
     from regrow.model.folder import check_model
 
-    if source.suffix == ".gguf" and source.is_file():
+    if not source.exists():
+        raise RegrowError(f"there is no {source}; give a Hugging Face folder or a GGUF file")
+    if source.suffix == ".gguf":
         from regrow.model.gguf import read_gguf
 
         read_gguf(source, folder)
