@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from train_golden import FOLDER, FORCED, curve
 
 #: The largest relative difference of any step's loss. On one machine with its kernels limited to
@@ -18,12 +16,7 @@ from train_golden import FOLDER, FORCED, curve
 TOLERANCE = {"fp32": 4e-6, "bf16": 1e-2, "fp16": 2e-3}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def golden(precision: str) -> dict[str, Any]:

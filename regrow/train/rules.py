@@ -43,7 +43,7 @@ def muon(
     """Nesterov momentum made orthogonal, for n matrices of one shape at once.
 
     Equals torch.optim.Muon but for bf16 rounding. Ours because it works on the flat buffers, and
-    one product for all matrices of a shape makes the step 1.15 times as fast as torch's at width
+    one product for all matrices of a shape makes the step 1.14 times as fast as torch's at width
     192, 1.05 times at 384 and about even at 768 (benchmarks/optim.py).
     """
     first_nrc.lerp_(grad_nrc, 1 - momentum)
