@@ -48,8 +48,7 @@ def draw(folder: Path) -> bool:
     spikes = [row["step"] for row in steps if "verdict" in row]
     rewinds = [row["step"] for row in rows if row.get("event") == "rewind"]
     with matplotlib.rc_context({"svg.hashsalt": "regrow", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(7.2, 5.4))
-        figure.subplots_adjust(left=0.11, right=0.98, top=0.93, bottom=0.09, hspace=0.12)
+        figure = Figure(figsize=(7.2, 5.4), layout="constrained")
         panels = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1))
         for panel, (key, colour) in zip(panels, _LINES):
             _line(panel, steps, key, colour)
@@ -79,7 +78,7 @@ def _line(panel: Any, steps: Sequence[dict[str, Any]], key: str, colour: str) ->
     if key == "norm" and np.nanmin(y, initial=np.inf) > 0:
         panel.set_yscale("log")
     panel.set_ylabel({"norm": "gradient norm", "scale": "rate / peak"}.get(key, key), fontsize=8)
-    panel.tick_params(labelsize=7)
+    panel.tick_params(which="both", labelsize=7)
 
 
 def _mark(panel: Any, steps: Sequence[dict[str, Any]], spikes: Sequence[int]) -> None:
