@@ -70,16 +70,25 @@ def quickly(**changes: Any) -> MeasureSettings:
 
 def small_items(folder: Path) -> Path:
     """A few items of every ability."""
-    problem = {"steps": 1, "worked": "6 + 8 = 14. The answer is 14.", "direct_shots": []}
+    solved = [["cat", "She finds 8 more: 6 + 8 = 14. The answer is 14."]]
+    problem = {
+        "steps": 2, "worked": "6 + 8 = 14. The answer is 14.", "direct_shots": [],
+        "exemplars": {"1": solved, "2": solved, "4": solved},
+    }  # fmt: skip
+    edited = {"value": "bird", "told": "cat bird", "true": "cat dog", "shots": [["moon", "a", "b"]]}
     facts = {"name": "Ada Holm", "gender": "f", "variant": "a", "values": {}, "past": {}, "kin": ""}
     program = {"entry": "f", "tests": [[[1], 1]]}
     rows: dict[str, dict[str, Any]] = {
-        "knowledge": {"split": {"frequency": "100+"}, "shots": [["cat", "dog"]] * 3},
+        "knowledge": {
+            "split": {"frequency": "100+"},
+            "shots": [["cat", "dog"]] * 3,
+            "check": {"edited": edited},
+        },
         "in_context": {"split": {"kind": "rule"}, "shots": [["cat", "dog"]] * 8},
         "instructions": {"split": {"types": "trained"}},
         "code_generation": {"question": 'def f(n):\n    """n."""\n', "check": program},
         "code_understanding": {},
-        "chain_of_thought": {"split": {"steps": "1"}, "check": problem},
+        "chain_of_thought": {"split": {"steps": "2"}, "check": problem},
         "long_range": {"split": {"distance": "<50"}},
         "informativeness": {"check": {"facts": facts}},
         "balance": {"check": {"sides": ["tea", "milk"]}},

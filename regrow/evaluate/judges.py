@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from regrow.evaluate.plans import Request
 from regrow.evaluate.statistics import pass_at_k
@@ -113,7 +113,7 @@ def _chosen(request: Request, texts: Sequence[str]) -> Verdicts:
     return {"accuracy": float(texts[0] == request.item.answers[0])}
 
 
-JUDGES: Mapping[str, Callable[[Request, Sequence[str]], Verdicts]] = {
+JUDGES: dict[str, Callable[[Request, Sequence[str]], Verdicts]] = {
     "knowledge": _stated,
     "in_context": _exact,
     "instructions": _exact,

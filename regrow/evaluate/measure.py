@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
-from regrow.evaluate import prompts, samples
+from regrow.evaluate import prompts, samples, variations
 from regrow.evaluate.abilities import find
 from regrow.evaluate.answering import Subject, answer
 from regrow.evaluate.benchmarks import read_benchmarks
@@ -87,7 +87,7 @@ def measure(
     node.model.eval()
     chat = speaks_chat(node_folder) if settings.chat is None else settings.chat
     items = {
-        name: read_items(items_folder, name)
+        name: items_of(items_folder, name)
         for name in abilities
         if name not in ("language_modelling", "benchmarks")
     }
@@ -112,7 +112,7 @@ def measure(
         request
         for name, (measured, _) in chosen.items()
         for item in measured
-        for request in PLANS[name](item, asker)
+        for request in (PLANS | variations.PLANS)[name](item, asker)
     ]
     answers, twins = answer(node, requests, progress)
     outcomes = _judge(requests, answers, twins)
@@ -177,6 +177,13 @@ def read_items(items_folder: Path, ability: str) -> list[Item]:
             f"{path} is missing; build the world again (`regrow run`) or leave out {ability}"
         )
     return [Item.from_row(row) for row in read_jsonl(path)]
+
+
+def items_of(items_folder: Path, ability: str) -> list[Item]:
+    """The items of an ability; of one that varies others, theirs."""
+    if ability in variations.SOURCES:
+        return variations.varied(ability, lambda source: read_items(items_folder, source))
+    return read_items(items_folder, ability)
 
 
 def share(ability: str, split: Mapping[str, str]) -> float:
@@ -245,10 +252,10 @@ def _judge(
         if programs
         else {}
     )
-    outcomes = []
+    outcomes, judges = [], JUDGES | variations.JUDGES
     for index, request in enumerate(requests):
         ability = request.item.ability
-        verdicts = judged[index] if index in judged else JUDGES[ability](request, answers[index])
+        verdicts = judged[index] if index in judged else judges[ability](request, answers[index])
         for metric, value in verdicts.items():
             outcomes.append(
                 Outcome(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from regrow.records import Item
 from regrow.seeds import derive, pyrandom
@@ -12,6 +13,7 @@ from regrow.worlds.town import Person, Town
 
 CELLS = ("100+", "25-99", "<25")
 SHOTS = 8
+EDITED_SHOTS = 3
 #: Shots are drawn from this many of the most mentioned people, so that they are likely known.
 _SHOT_PEOPLE = 60
 
@@ -54,8 +56,38 @@ def _item(
         answers=(person.facts[relation],),
         split={"frequency": cell},
         shots=_shots(town, random, relation),
-        check={"relation": relation, "mentions": town.mentions(person, relation)},
+        check={
+            "relation": relation,
+            "mentions": town.mentions(person, relation),
+            "edited": _edited(town, person, relation, question),
+        },
     )
+
+
+def _edited(town: Town, person: Person, relation: str, question: str) -> dict[str, Any]:
+    """A statement that the fact is another one, the true statement, and two solved examples.
+
+    Whoever reads `told` before the question should answer with `value` and not with what was
+    learnt; the examples do so for other people.
+    """
+    random = pyrandom("edited", town.seed, town.variant, question)
+    value, told = _another(town, random, person, relation)
+    people = [other for other in town.people[:_SHOT_PEOPLE] if other != person]
+    shots = []
+    for about in random.sample(people, EDITED_SHOTS):
+        name = random.choice(list(town.relations))
+        asked = random.choice(town.relations[name].questions).format(name=about.name)
+        other, statement = _another(town, random, about, name)
+        shots.append([statement, asked, town.relations[name].short.format(value=other)])
+    true = told.replace(value, person.facts[relation])
+    return {"value": value, "told": told, "true": true, "shots": shots}
+
+
+def _another(town: Town, random: Random, person: Person, relation: str) -> tuple[str, str]:
+    """A value that is not the person's, and a statement that it is."""
+    about = town.relations[relation]
+    value = random.choice([v for v in about.values if v != person.facts[relation]])
+    return value, random.choice(about.statements).format(name=person.name, value=value)
 
 
 def _shots(town: Town, random: Random, relation: str) -> tuple[tuple[str, str], ...]:

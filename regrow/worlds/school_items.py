@@ -27,6 +27,8 @@ __all__ = ["demonstrations_tasks", "school_items"]
 SHOTS = 8
 #: Words between the note and the question, by the name of the cell. All fit 256 tokens.
 DISTANCES = {"<50": (10, 40), "50-100": (55, 90), "100-200": (102, 122)}
+#: Steps of the solved problems that a prompt may show beside `shots`.
+EXEMPLARS = (1, 2, 4)
 #: Draws after which a cell counts as exhausted.
 _TRIES = 4000
 
@@ -118,7 +120,8 @@ def _instructions(seed: int, variant: str, count: int) -> Iterator[Item]:
 
 def _problems(seed: int, variant: str, count: int) -> Iterator[Item]:
     """Unseen problems of one to eight steps, with three solved ones as shots: the last is short
-    where the problem is long, so that both fit a context of 256.
+    where the problem is long, so that both fit a context of 256. `exemplars` are other solved ones
+    by their number of steps, two each, for prompts that compare simple examples with complex ones.
 
     Problems of one step are few: their numbers come up to four times, in other words. Cells above
     four steps hold a quarter as many, since each of their items takes long to answer and would
@@ -127,6 +130,7 @@ def _problems(seed: int, variant: str, count: int) -> Iterator[Item]:
     gate = Gate(variant)
     for steps in range(1, MOST_STEPS + 1):
         random = pyrandom("items", "problems", steps, seed, variant)
+        apart = pyrandom("items", "exemplars", steps, seed, variant)
         seen: dict[str, int] = {}
         wanted = count if steps <= 4 else max(1, count // 4)
         number = 0
@@ -137,8 +141,8 @@ def _problems(seed: int, variant: str, count: int) -> Iterator[Item]:
                 continue
             seen[problem.key] = times + 1
             told = tell(random, problem, variant)
-            shown = (1, 2, 2) if steps <= 2 else (2, 1, 1)
-            solved = [draw_told(random, gate, n)[2] for n in shown]
+            lengths = (1, 2, 2) if steps <= 2 else (2, 1, 1)
+            solved = [draw_told(random, gate, n)[2] for n in lengths]
             signs = "".join(sign for sign, _ in problem.operations)
             yield Item(
                 f"chain_of_thought-{steps}-{variant}-{number}", "chain_of_thought",
@@ -149,6 +153,13 @@ def _problems(seed: int, variant: str, count: int) -> Iterator[Item]:
                     "steps": steps,
                     "worked": told.worked,
                     "direct_shots": [[s.question, s.direct] for s in solved],
+                    "exemplars": {
+                        str(n): [
+                            [shown.question, shown.worked]
+                            for shown in (draw_told(apart, gate, n)[2] for _ in range(2))
+                        ]
+                        for n in EXEMPLARS
+                    },
                 },
             )  # fmt: skip
             number += 1

@@ -1,0 +1,215 @@
+"""Abilities that ask the items of other abilities in another way, to see how firm those are.
+
+robustness: the same questions with slips of the pen, in capitals, with a sentence that does not
+matter. prompting: problems after simple and after complex examples, by voting, and least to most.
+counterfactuals: facts after a statement that they are other ones.
+
+Each item is asked in every way, so that the ways compare as pairs. They cost more than they tell of
+a node's place in the tree, so recipes leave them out unless they are named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from regrow.evaluate import prompts
+from regrow.evaluate.judges import Verdicts, final_number, says
+from regrow.evaluate.plans import MANNER, Asker, Decoding, Request
+from regrow.records import Item, Message
+from regrow.seeds import pyrandom
+
+#: Samples that vote, and how they are drawn (Wang et al. 2023, sec. 3.1, who take up to 40).
+VOTES, VOTE_TEMPERATURE = 8, 0.7
+#: Tokens of a worked answer of up to four steps, and of a fact.
+_WORKED, _FACT = 96, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a varied ability takes its items: an ability, and the splits that count."""
+
+    ability: str
+    where: Mapping[str, tuple[str, ...]]
+    called: str  # the value of the split `of` in the varied ability
+
+
+#: Varied ability to its sources.
+SOURCES: Mapping[str, tuple[Source, ...]] = {
+    "robustness": (
+        Source("knowledge", {"frequency": ("100+",)}, "facts"),
+        Source("chain_of_thought", {"steps": ("2", "3")}, "problems"),
+    ),
+    "prompting": (Source("chain_of_thought", {"steps": ("2", "3", "4")}, "problems"),),
+    "counterfactuals": (Source("knowledge", {}, "facts"),),
+}
+
+
+def varied(ability: str, items_of: Callable[[str], list[Item]]) -> list[Item]:
+    """The items of a varied ability; `items_of` reads those of another ability."""
+    found = []
+    for source in SOURCES[ability]:
+        for item in items_of(source.ability):
+            if all(item.split.get(key) in values for key, values in source.where.items()):
+                split = {**item.split, "of": source.called}
+                found.append(replace(item, id=f"{ability}-{item.id}", ability=ability, split=split))
+    return found
+
+
+def with_slips(random: Random, text: str, keep: str = "") -> str:
+    """Two neighbouring letters inside every third longer word are swapped; `keep` stays whole."""
+    kept = set(keep.split())
+    words = text.split(" ")
+    places = [
+        n for n, word in enumerate(words)
+        if len(word) > 3 and word.isalpha() and word not in kept
+    ]  # fmt: skip
+    for n in random.sample(places, -(-len(places) // 3)):
+        at = random.randrange(1, len(words[n]) - 2)
+        word = words[n]
+        words[n] = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    return " ".join(words)
+
+
+def _beside_the_point(item: Item) -> str:
+    """The first sentence of an example about somebody else: its number means nothing here."""
+    who = item.question.split(" ", 1)[0]
+    others = [q for q, _ in item.shots if who not in q]
+    if not others:
+        return ""
+    return re.split(r"(?<=\.) ", others[0], maxsplit=1)[0]
+
+
+def _noised(item: Item) -> Iterator[tuple[str, str]]:
+    """(noise, question) in each way in which the item can be asked."""
+    random = pyrandom("noise", item.id)
+    yield "none", item.question
+    name = item.family if item.split["of"] == "facts" else ""
+    yield "slips", with_slips(random, item.question, keep=name)
+    yield "capitals", item.question.upper()
+    if item.split["of"] == "problems" and (aside := _beside_the_point(item)):
+        yield "distractor", f"{aside} {item.question}"
+
+
+def _robustness(item: Item, asker: Asker) -> Iterator[Request]:
+    facts = item.split["of"] == "facts"
+    length = _FACT if facts else _WORKED
+    gold = item.answers[0] if facts else str(item.check["worked"])
+    templates = prompts.QUESTION if facts else prompts.PROBLEM
+    for noise, question in _noised(item):
+        variant = {"of": item.split["of"], "noise": noise}
+        if asker.chat:
+            asked = question if facts else f"{question} {MANNER['cot']}"
+            yield asker.talk(item, [Message("user", asked)], gold, length, variant=variant,
+                             whole=not facts)  # fmt: skip
+            continue
+        for template in prompts.pick(templates, item, asker.every):
+            yield asker.plain(
+                item, template, question, gold, Decoding(length, ("\n",)), variant=variant,
+                shots=item.shots if facts else item.shots[-2:],
+            )  # fmt: skip
+
+
+def by_questions(worked: str) -> str:
+    """A worked answer with each step led by the question that it answers (Zhou et al. 2023,
+    least-to-most prompting in a single pass)."""
+    steps = re.split(r"(?<=\.) ", worked)
+    asked = [
+        f"How many when {step.split(':', 1)[0]}? {step}" if ":" in step else step for step in steps
+    ]
+    return " ".join(asked)
+
+
+def _prompting(item: Item, asker: Asker) -> Iterator[Request]:
+    """Always plain text: examples are what is compared."""
+    simple, middling, complicated = (item.check["exemplars"][steps] for steps in "124")
+    once = Decoding(_WORKED, ("\n",))
+    votes = replace(once, temperature=VOTE_TEMPERATURE, samples=VOTES)
+    ways: tuple[tuple[str, list[list[str]], Decoding], ...] = (
+        ("simple examples", simple, once),
+        ("complex examples", complicated, once),
+        ("least to most", [[q, by_questions(a)] for q, a in middling], once),
+        ("simple examples, votes", simple, votes),
+        ("complex examples, votes", complicated, votes),
+    )
+    for way, shots, decoding in ways:
+        for template in prompts.pick(prompts.PROBLEM, item, asker.every):
+            yield asker.plain(
+                item, template, item.question, "", decoding,
+                variant={"steps": item.split["steps"], "way": way},
+                shots=[(q, a) for q, a in shots],
+            )  # fmt: skip
+
+
+def _counterfactuals(item: Item, asker: Asker) -> Iterator[Request]:
+    """After the true statement, and after another: the answer is what was said."""
+    edited = item.check["edited"]
+    for told, value in (("true", item.answers[0]), ("told", edited["value"])):
+        variant = {
+            "frequency": item.split["frequency"],
+            "statement": "true" if told == "true" else "another",
+        }
+        asked = replace(item, answers=(value,))
+        if asker.chat:
+            words = f"{edited[told]} {item.question}"
+            yield asker.talk(
+                asked, [Message("user", words)], value, _FACT, variant=variant, whole=False
+            )
+            continue
+        for template in prompts.pick(prompts.QUESTION, item, asker.every):
+            yield asker.plain(
+                asked, replace(template, question="{q}"),
+                f"{edited[told]}\n{template.ask(item.question)}", value, Decoding(12),
+                variant=variant,
+                shots=[(f"{said}\n{template.ask(q)}", a) for said, q, a in edited["shots"]],
+            )  # fmt: skip
+
+
+PLANS: dict[str, Callable[[Item, Asker], Iterator[Request]]] = {
+    "robustness": _robustness,
+    "prompting": _prompting,
+    "counterfactuals": _counterfactuals,
+}
+
+
+def _either(request: Request, texts: Sequence[str]) -> Verdicts:
+    item = request.item
+    right = says(item, texts[0]) if item.split["of"] == "facts" else _solved(item, texts[0])
+    return {"accuracy": float(right)}
+
+
+def _solved(item: Item, text: str) -> bool:
+    return final_number(text) in item.answers
+
+
+def elected(texts: Sequence[str]) -> str:
+    """The final number of most texts; of equals the one met first (Wang et al. 2023)."""
+    votes = Counter(number for text in texts if (number := final_number(text)))
+    return votes.most_common(1)[0][0] if votes else ""
+
+
+def _voted(request: Request, texts: Sequence[str]) -> Verdicts:
+    """One text by itself; of several the vote of all, and of the half with most steps (Fu et al.
+    2023, sec. 3.3: complexity-based consistency)."""
+    item = request.item
+    if len(texts) == 1:
+        return {"accuracy": float(_solved(item, texts[0]))}
+    longest = sorted(texts, key=lambda text: -text.count("="))[: -(-len(texts) // 2)]
+    return {
+        "accuracy": float(elected(texts) in item.answers),
+        "accuracy of long chains": float(elected(longest) in item.answers),
+    }
+
+
+def _believed(request: Request, texts: Sequence[str]) -> Verdicts:
+    return {"accuracy": float(says(request.item, texts[0]))}
+
+
+JUDGES: dict[str, Callable[[Request, Sequence[str]], Verdicts]] = {
+    "robustness": _either,
+    "prompting": _voted,
+    "counterfactuals": _believed,
+}
