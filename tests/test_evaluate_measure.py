@@ -139,6 +139,22 @@ def test_measuring_again_gives_the_same_outcomes(node: Path, tmp_path: Path) -> 
     assert read_outcomes(node) == first
 
 
+def test_an_ability_is_measured_beside_what_was_measured_before(node: Path, tmp_path: Path) -> None:
+    items = small_items(tmp_path / "items")
+    measure(node, items, ["in_context"], quickly())
+    before = read_outcomes(node)
+    shown = (node / "samples.json").read_text()
+    found = measure(node, items, ["counterfactuals"], quickly(beside=True))
+    assert {score.ability for score in found} == {"in_context", "counterfactuals"}
+    assert [o for o in read_outcomes(node) if o.ability == "in_context"] == before
+    assert set(json.loads((node / "measuring.json").read_text())["asked"]) == {
+        "in_context", "counterfactuals",
+    }  # fmt: skip
+    assert (node / "samples.json").read_text() == shown
+    measure(node, items, ["counterfactuals"], quickly(beside=True))
+    assert len(read_outcomes(node)) == len(before) + 8
+
+
 def test_unknown_abilities_and_missing_items_are_named(node: Path, tmp_path: Path) -> None:
     with pytest.raises(RegrowError, match="unknown ability 'flying'; choose from language"):
         measure(node, tmp_path, ["flying"])

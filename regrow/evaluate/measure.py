@@ -21,7 +21,7 @@ from regrow.evaluate.answering import Subject, answer
 from regrow.evaluate.benchmarks import read_benchmarks
 from regrow.evaluate.doubt import curves
 from regrow.evaluate.judges import JUDGES, judge_programs, same
-from regrow.evaluate.outcomes import Outcome, Score, scores
+from regrow.evaluate.outcomes import Outcome, Score, read_outcomes, read_scores, scores
 from regrow.evaluate.plans import PLANS, Asker, Request
 from regrow.evaluate.reading import go_on, heldout, language_modelling
 from regrow.files import read_json, read_jsonl, write_json, write_jsonl
@@ -43,7 +43,7 @@ class MeasureSettings:
     `templates` is 'split' (each item asked in one template) or 'all'. `precision` is auto (bf16
     where the processor is fast at it), bf16 or fp32. `heldout` is the corpus's
     heldout.jsonl, by default the one beside the node. `benchmarks` are the files of the ability of
-    that name.
+    that name. With `beside`, what was measured of other abilities before stays.
     """
 
     items: int = 150
@@ -57,6 +57,7 @@ class MeasureSettings:
     heldout: Path | None = None
     benchmarks: tuple[Path, ...] = ()
     seed: int = 0
+    beside: bool = False
 
 
 def measure(
@@ -122,6 +123,10 @@ def measure(
             settings.heldout or node_folder.parent / "corpus" / "heldout.jsonl", settings.documents
         )
         outcomes += language_modelling(node, documents)
+    before: dict[str, Any] = {}
+    if settings.beside:
+        before = read_json(node_folder / "measuring.json") if read_scores(node_folder) else {}
+        outcomes += [o for o in read_outcomes(node_folder) if o.ability not in abilities]
     found = scores(node.name, outcomes, settings.seed)
     rows = samples.answered(requests, answers, outcomes)
     if documents:
@@ -132,8 +137,11 @@ def measure(
         node_folder / "measuring.json",
         {
             "chat": chat,
-            "asked": {name: getattr(find(name), how) for name in abilities},
-            "instruction_format": {"used": instruction.name, "tried": tried} if tried else {},
+            "asked": before.get("asked", {})
+            | {name: getattr(find(name), how) for name in abilities},
+            "instruction_format": {"used": instruction.name, "tried": tried}
+            if tried
+            else before.get("instruction_format", {}),
             "items": settings.items,
             "templates": settings.templates,
             "precision": precision.reason,
@@ -142,7 +150,8 @@ def measure(
             "seconds": {part: round(taken, 2) for part, taken in node.seconds.items()},
         },
     )
-    write_json(node_folder / "samples.json", rows)
+    if not before:
+        write_json(node_folder / "samples.json", rows)
     write_jsonl(node_folder / "items.jsonl.gz", (outcome.to_row() for outcome in outcomes))
     write_json(node_folder / "scores.json", [score.to_row() for score in found])
     return found
