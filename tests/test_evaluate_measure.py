@@ -23,7 +23,7 @@ from regrow.records import Item, Message
 from regrow.worlds import raters
 
 #: The abilities with items of the built-in world.
-OWN = [name for name in ABILITIES if name != "benchmarks"]
+OWN = [name for name in ABILITIES if name not in ("benchmarks", "memorisation")]
 WORDS = (
     "cat",
     "dog",

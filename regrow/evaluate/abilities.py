@@ -142,6 +142,15 @@ ABILITIES: dict[str, Ability] = {
             (("statement",), ("statement", "frequency")),
         ),
         Ability(
+            "memorisation",
+            "Training text given back",
+            "openings of training and of held-out documents",
+            _SAME,
+            {"verbatim": 0.0},
+            "log-probability of the next 32 tokens, nats per token",
+            (("seen",), ("seen", "source"), ("seen", "copies")),
+        ),
+        Ability(
             "benchmarks",
             "Benchmarks",
             "zero-shot question, plain text; the choice likeliest per token",

@@ -21,6 +21,7 @@ from regrow.evaluate.answering import Subject, answer
 from regrow.evaluate.benchmarks import read_benchmarks
 from regrow.evaluate.doubt import curves
 from regrow.evaluate.judges import JUDGES, judge_programs, same
+from regrow.evaluate.memory import memorisation
 from regrow.evaluate.outcomes import Outcome, Score, read_outcomes, read_scores, scores
 from regrow.evaluate.plans import PLANS, Asker, Request
 from regrow.evaluate.reading import go_on, heldout, language_modelling
@@ -33,6 +34,8 @@ from regrow.seeds import derive
 TUNED = ("supervised", "feedme", "rlhf")
 #: Items of a cell that choose a base node's format and are never scored.
 SELECTION = 24
+#: Abilities that are measured on documents and have no items.
+OF_DOCUMENTS = frozenset({"language_modelling", "memorisation"})
 _OUTPUT = 400  # characters of an answer that are kept
 
 
@@ -90,7 +93,7 @@ def measure(
     items = {
         name: items_of(items_folder, name)
         for name in abilities
-        if name not in ("language_modelling", "benchmarks")
+        if name not in OF_DOCUMENTS and name != "benchmarks"
     }
     if "benchmarks" in abilities:
         items["benchmarks"] = read_benchmarks(settings.benchmarks)
@@ -118,11 +121,13 @@ def measure(
     answers, twins = answer(node, requests, progress)
     outcomes = _judge(requests, answers, twins)
     documents: list[dict[str, Any]] = []
+    corpus = node_folder.parent / "corpus"
+    if OF_DOCUMENTS & set(abilities):
+        documents = heldout(settings.heldout or corpus / "heldout.jsonl", settings.documents)
     if "language_modelling" in abilities:
-        documents = heldout(
-            settings.heldout or node_folder.parent / "corpus" / "heldout.jsonl", settings.documents
-        )
         outcomes += language_modelling(node, documents)
+    if "memorisation" in abilities:
+        outcomes += memorisation(node, corpus, documents, settings.items)
     before: dict[str, Any] = {}
     if settings.beside:
         before = read_json(node_folder / "measuring.json") if read_scores(node_folder) else {}
