@@ -41,7 +41,8 @@ TASKS = {
     "sums_shots": CHOICE + 'doc_to_text: "Q: {{q}}\\nA:"\nfewshot_split: test\nnum_fewshot: 2\n',
     "sums_bare": CHOICE + "doc_to_text: ''\n",
     "told": (
-        'output_type: generate_until\ndoc_to_text: "Q: {{q}}\\nA:"\ndoc_to_target: "{{options[0]}}"\n'
+        'output_type: generate_until\ndoc_to_text: "Q: {{q}}\\nA:"\n'
+        'doc_to_target: "{{options[0]}}"\n'
         'generation_kwargs: {until: ["\\n", "."], max_gen_toks: 12, do_sample: false}\n'
     ),
     "pages": (
@@ -91,9 +92,7 @@ def test_every_item_of_five_tasks_gets_what_the_harness_itself_gives(
     node: Path, tasks: Path
 ) -> None:
     ours = samples(NodeLM(node, batch_size=4, precision="fp32"), tasks)
-    theirs = samples(
-        HFLM(pretrained=str(node), device="cpu", dtype="float32", batch_size=4), tasks
-    )
+    theirs = samples(HFLM(pretrained=str(node), device="cpu", dtype="float32", batch_size=4), tasks)
     for name in TASKS:
         pairs = list(zip(ours[name], theirs[name], strict=True))
         assert len(pairs) == len(ROWS)
@@ -132,9 +131,7 @@ def test_a_conversation_is_put_into_the_nodes_own_template(node: Path) -> None:
     assert lm.tok_encode(text, add_special_tokens=False) == ours
 
 
-def test_an_unknown_task_is_named(
-    node: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_task_is_named(node: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Empty(TaskManager):  # its own list takes ten seconds to read
         def __init__(self, **told: Any) -> None:
             super().__init__(**{**told, "include_defaults": False})

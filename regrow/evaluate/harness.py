@@ -44,7 +44,7 @@ class _Words:
 
 
 @register_model("regrow")
-class NodeLM(TemplateLM):  # type: ignore[misc]
+class NodeLM(TemplateLM):
     """A node, or any folder that `regrow import` takes, as the harness's `LM`.
 
     `precision` is auto, bf16 or fp32; `batch_size` rows run together.
@@ -86,7 +86,7 @@ class NodeLM(TemplateLM):  # type: ignore[misc]
         self, string: str, add_special_tokens: bool | None = None, **_: Any
     ) -> list[int]:
         """Ids of a text; what the tokenizer itself puts before it unless said otherwise."""
-        bos = self.tokenizer.decode(self.prefix_token_id)
+        bos = str(self.tokenizer.decode(self.prefix_token_id))
         if add_special_tokens is None and bos and string.startswith(bos):
             add_special_tokens = False
         told = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
@@ -175,9 +175,7 @@ class NodeLM(TemplateLM):  # type: ignore[misc]
         )
 
 
-def run_harness(
-    folder: Path, names: Sequence[str], settings: TaskSettings
-) -> list[dict[str, Any]]:
+def run_harness(folder: Path, names: Sequence[str], settings: TaskSettings) -> list[dict[str, Any]]:
     """Run harness tasks on a node; rows as of `Result`, a row for each metric.
 
     Task files in `settings.data` are found by name; else the harness's own are, whose data it
@@ -197,7 +195,9 @@ def run_harness(
                 use_cache=str(cache), confirm_run_unsafe_code=settings.unsafe_code,
             )  # fmt: skip
     except (OSError, ValueError, KeyError) as error:
-        raise RegrowError(f"lm-evaluation-harness cannot run {', '.join(names)}: {error}") from error
+        raise RegrowError(
+            f"lm-evaluation-harness cannot run {', '.join(names)}: {error}"
+        ) from error
     return [
         row
         for name, metrics in found["results"].items()

@@ -43,7 +43,10 @@ def published_scores() -> tuple[Published, ...]:
     """All rows of the table, in its order."""
     with open(FILE, encoding="utf-8", newline="") as file:
         return tuple(
-            Published(**{**row, "score": float(row["score"])})
+            Published(
+                row["model"], row["benchmark"], row["setting"], float(row["score"]),
+                row["source_title"], row["source_address"],
+            )
             for row in csv.DictReader(file)
         )  # fmt: skip
 

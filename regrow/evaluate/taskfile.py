@@ -73,7 +73,7 @@ class Task(_Strict):
     answers: str = ""  # every text that is right
     tests: str = ""  # Python that asserts
     entry: str = ""  # the function that a program must hold
-    program: str = ""  # how the written text becomes a program; `text` is the text
+    program: str = ""  # what is run: `written` by the node, and more; that alone where empty
     extract: tuple[str, ...] = ()  # patterns that find the answer in the text, the first that does
     stop: tuple[str, ...] = ("\n",)
     max_tokens: int = Field(32, ge=1)
@@ -81,7 +81,7 @@ class Task(_Strict):
     chance: str = "0"
     cluster: str = ""
     by: str = ""
-    shots: Shots = Shots()
+    shots: Shots = Shots(count=0)
     setting: str = ""  # how the published scores are asked
     published: tuple[str, ...] = ()  # what the table of published scores calls it
 

@@ -124,8 +124,8 @@ class _Shown:
                 raise RegrowError(
                     f"task {task.name}: {count} shots wanted, {len(task.shots.rows)} are written"
                 )
-            written = [(f"{task.name}|shot|{n}", row) for n, row in enumerate(task.shots.rows)]
-            self.groups[None] = written[:count]
+            written = enumerate(task.shots.rows[:count])
+            self.groups[None] = [(f"{task.name}|shot|{n}", row) for n, row in written]
         elif count:
             if task.shots.data:
                 own = task.model_copy(update={"data": (task.shots.data,)})
@@ -216,7 +216,9 @@ def choices_of(task: Task, id_: str, row: Row) -> tuple[list[str], tuple[int, ..
 
 def program_of(task: Task, question: Question, text: str) -> str:
     """The program that a written text stands for."""
-    return _text(task, task.program, question.id, question.row, text=text) if task.program else text
+    if not task.program:
+        return text
+    return _text(task, task.program, question.id, question.row, written=text)
 
 
 def _text(task: Task, text: str, id_: str, row: Row, **more: Any) -> str:
