@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from regrow import cli_corpus, cli_presets
+from regrow import cli_corpus, cli_eval, cli_presets
 from regrow.cli_corpus import print_json
 from regrow.errors import RegrowError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_corpus.app, name="corpus")
 app.command()(cli_presets.presets)
+app.command("eval")(cli_eval.evaluate)
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.")]
 Run = Annotated[str | None, typer.Option("--run", help="The run's name; the last used otherwise.")]
@@ -173,22 +174,6 @@ def report(
         print_json(read_json(folder / "abilities.json"))
     else:
         console.show_report(folder)
-
-
-@app.command("eval")
-def evaluate(node: Node, run: Run = None, runs: Runs = Path("runs"), json: Json = False) -> None:
-    """Measure one node anew.
-
-    Example: regrow eval text-davinci-003
-    """
-    from regrow.tree import console
-    from regrow.tree.measure import measure_again
-
-    rows = measure_again(runs, node, run)
-    if json:
-        print_json(rows)
-    else:
-        console.show_scores(node, rows)
 
 
 @app.command()

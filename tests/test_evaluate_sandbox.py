@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from regrow.errors import RegrowError
-from regrow.evaluate import sandbox
+from regrow.evaluate import jail, sandbox
 from regrow.evaluate.sandbox import Job, Limits, Verdict, refusal, run_many, run_tests
 
 QUICK = Limits(seconds=0.2, memory=128 << 20, output=10_000)
@@ -219,6 +219,6 @@ def test_a_child_that_does_not_start_is_said_so(
 ) -> None:
     broken = tmp_path / "child.py"
     broken.write_text("raise SystemExit('no room')\n")
-    monkeypatch.setattr(sandbox, "_CHILD", broken)
+    monkeypatch.setattr(jail, "CHILD", broken)
     with pytest.raises(RegrowError, match="does not start here: no room"):
         run_tests(DOUBLE, "double", [[[2], 4]])

@@ -3,7 +3,8 @@
 1. Only a small part of Python is let in at all: an allowlist of syntax, names and methods
    (`refusal`); no imports, no attribute but safe methods, no underscores.
 2. What is let in runs in a forked process without privileges, files, children or environment, with
-   limits on memory, CPU time and output (`sandbox_child.py`).
+   limits on memory, CPU time and output (`sandbox_child.py`), behind bubblewrap where that works
+   (`jail.py`).
 3. The verdict is made here: expected values never enter the sandbox, and what comes out is data.
    A process that is judged must not hold its own verdict: walking frames it can edit it, as with
    the reference HumanEval harness.
@@ -15,18 +16,16 @@ import ast
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from regrow.errors import RegrowError
+from regrow.evaluate import jail
 
-_CHILD = Path(__file__).with_name("sandbox_child.py")
 _BATCH = 64
 _LONGEST_PROGRAM = 10_000
 
@@ -77,11 +76,15 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a program passed all tests, whether it ran to the end, and why not."""
+    """Whether a program passed all tests, whether it ran to the end, and why not.
+
+    `skipped` says that it was not tried, because nothing here would hold it.
+    """
 
     passed: bool
     ran: bool
     reason: str
+    skipped: bool = False
 
 
 def run_tests(
@@ -123,15 +126,10 @@ def refusal(program: str, entry: str) -> str:
     """Why a program is not run at all; empty where it may be."""
     if len(program) > _LONGEST_PROGRAM:
         return "refused: too long"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    if (tree := parsed(program)) is None:
         return "not valid Python"
     for node in ast.walk(tree):
-        reason = _refused(node)
-        if reason:
+        if reason := unfit(node):
             return f"refused: {reason}"
     for statement in tree.body:
         if not isinstance(statement, ast.FunctionDef) and not _is_constant(statement):
@@ -141,15 +139,25 @@ def refusal(program: str, entry: str) -> str:
     return ""
 
 
+def parsed(program: str) -> ast.Module | None:
+    """The syntax tree of a program; None where it is not valid Python."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(program)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
 def _is_constant(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr | ast.Assign) and isinstance(
         statement.value, ast.Constant
     )
 
 
-def _refused(node: ast.AST) -> str:
-    """What makes a node unfit; empty where it is fine."""
-    if not isinstance(node, _SYNTAX):
+def unfit(node: ast.AST, tests: bool = False) -> str:
+    """What keeps a node out of the allowlist, in which tests may also assert; empty for nothing."""
+    if not isinstance(node, _SYNTAX) and not (tests and isinstance(node, ast.Assert)):
         return type(node).__name__.lower()
     if isinstance(node, ast.FunctionDef) and node.decorator_list:
         return "a decorator"
@@ -179,8 +187,8 @@ def _run_batch(jobs: Sequence[Job], limits: Limits) -> list[Verdict]:
 def _answers(jobs: Sequence[Job], limits: Limits) -> Iterator[Mapping[str, Any]]:
     """What a fresh child says about each program, until it ends or dies."""
     header = {
-        "seconds": limits.seconds, "memory": limits.memory, "output": limits.output,
-        "builtins": BUILTINS,
+        "role": "batch", "seconds": limits.seconds, "memory": limits.memory,
+        "output": limits.output, "builtins": BUILTINS,
     }  # fmt: skip
     asked = [header] + [
         {"program": j.program, "entry": j.entry, "arguments": [t[0] for t in j.tests]} for j in jobs
@@ -190,7 +198,7 @@ def _answers(jobs: Sequence[Job], limits: Limits) -> Iterator[Mapping[str, Any]]
     patience = 10 + 11 * limits.seconds * len(jobs)
     with tempfile.TemporaryDirectory(prefix="regrow-sandbox-") as folder:
         child = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-W", "ignore", str(_CHILD)],
+            jail.command(wrapped=not jail.why_not_wrapped()),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             cwd=folder, env={}, text=True, encoding="utf-8", start_new_session=True,
         )  # fmt: skip

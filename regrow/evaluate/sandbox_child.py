@@ -1,8 +1,14 @@
-"""The limited process that runs programs for `regrow.evaluate.sandbox`; standard library only.
+"""The limited process that runs programs of models; standard library only.
 
-Started as `python -I -S sandbox_child.py`. It reads one JSON line with limits, then one JSON line
-for each program; it forks for each program, and writes one JSON line with what came out. It runs no
-program itself and knows no expected value, so that it has no verdict to give away.
+Started as `python -I -S sandbox_child.py`. The first JSON line it reads has the limits and its role:
+
+- `batch`, for `regrow.evaluate.sandbox`: one JSON line comes for each program; it forks for each,
+  and writes one JSON line with what came out. It runs no program itself.
+- `program`, for `regrow.evaluate.checks`: it runs one program, then answers calls of its function.
+- `judge`, likewise: it runs tests, in which that function is a stand-in that asks the program's
+  process by way of the parent, and says how they ended.
+
+No process that runs a program of a model knows an expected value or holds a verdict.
 """
 
 from __future__ import annotations
@@ -25,18 +31,29 @@ except ImportError:  # not a Unix: the parent has refused before
 _PLAIN = (int, float, str, bool, type(None))
 
 
-def confine() -> None:
-    """Give up the file system and the privileges that this process may have."""
+def confine(imports: bool) -> None:
+    """Give up the privileges that this process may have, and the files if nothing imports them."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:
+        if imports and not _nobody_reads(os.__file__):
+            return  # only where no wall was asked for: behind bubblewrap the way is open
         # A container may lack one right or another; its working folder is empty at any rate.
         for step in (
-            lambda: os.chroot("."),
+            lambda: None if imports else os.chroot("."),
             lambda: os.setgroups([]),
             lambda: os.setgid(65534),
             lambda: os.setuid(65534),
         ):
             with contextlib.suppress(OSError):
                 step()
+
+
+def _nobody_reads(path: str) -> bool:
+    """Whether the user nobody finds its way to a file, e.g. not to a Python in root's home."""
+    os.seteuid(65534)
+    try:
+        return os.access(path, os.R_OK, effective_ids=True)
+    finally:
+        os.seteuid(0)
 
 
 def limit(limits: dict[str, Any]) -> None:
@@ -126,20 +143,129 @@ def run_forked(job: dict[str, Any], builtins: dict[str, Any], limits: dict[str, 
     return json.dumps({"text": data.decode("utf-8", "replace")})
 
 
-def main() -> None:
-    """Serve programs from standard input until it ends."""
-    limits = json.loads(sys.stdin.readline())
-    names = limits["builtins"]
+def packed(value: Any) -> Any:
+    """Plain data as JSON that keeps its types; raises TypeError for anything else."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    for kind, name in ((dict, "dict"), (list, "list"), (tuple, "tuple"), (set, "set")):
+        if isinstance(value, kind):
+            parts = list(value.items()) if isinstance(value, dict) else list(value)
+            return {name: [packed(part) for part in parts]}
+    if isinstance(value, (complex, bytes, frozenset)):
+        parts = [value.real, value.imag] if isinstance(value, complex) else list(value)
+        return {type(value).__name__: [packed(part) for part in parts]}
+    raise TypeError(f"{type(value).__name__} is not plain data")
+
+
+def unpacked(value: Any) -> Any:
+    """What `packed` was given."""
+    if not isinstance(value, dict):
+        return value
+    ((name, packs),) = value.items()
+    parts = [unpacked(part) for part in packs]
+    if name == "complex":
+        return complex(*parts)
+    return {"dict": dict, "list": list, "tuple": tuple, "set": set, "frozenset": frozenset,
+            "bytes": bytes}[name](parts)  # fmt: skip
+
+
+def private() -> tuple[Any, Any]:
+    """The lines to and from the parent, moved away from where a program prints and reads."""
+    lines = open(os.dup(0), encoding="utf-8"), open(os.dup(1), "w", encoding="utf-8")  # noqa: SIM115
+    os.dup2(2, 0)
+    os.dup2(2, 1)  # the parent threw away standard error
+    return lines
+
+
+def said(error: BaseException) -> str:
+    """An exception in a line."""
+    try:
+        return f"{type(error).__name__}: {error}"[:200]
+    except BaseException:  # its own words may fail as well
+        return type(error).__name__
+
+
+def scope_of(header: dict[str, Any]) -> dict[str, Any]:
+    """The names that a program starts with."""
     library = vars(sys.modules["builtins"])
-    builtins = {name: library[name] for name in names}
+    names = header["builtins"]
+    return {"__builtins__": {n: library[n] for n in names} if names else library,
+            "__name__": "program"}  # fmt: skip
+
+
+def answer(header: dict[str, Any], received: Any, sent: Any) -> None:
+    """Run a program, then answer calls until the parent has no more."""
+
+    def tell(message: dict[str, Any]) -> None:
+        sent.write(json.dumps(message) + "\n")
+        sent.flush()
+
+    scope = scope_of(header)
+    try:
+        exec(compile(header["program"], "<program>", "exec"), scope)
+        function: Any = scope[header["entry"]] if header["entry"] else None
+    except BaseException as error:
+        tell({"error": said(error)})
+        return
+    tell({"ready": True})
+    for line in received:
+        try:
+            arguments, keywords = unpacked(json.loads(line)["call"])
+            reply = {"value": packed(function(*arguments, **keywords))}
+        except BaseException as error:
+            reply = {"error": said(error)}
+        tell(reply)
+
+
+def judge(header: dict[str, Any], received: Any, sent: Any) -> None:
+    """Run tests with a stand-in for the function, and say how they ended."""
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        sent.write(json.dumps({"call": packed((arguments, keywords))}) + "\n")
+        sent.flush()
+        reply = json.loads(received.readline())
+        if "error" in reply:
+            raise RuntimeError(f"the program: {reply['error']}")
+        return unpacked(reply["value"])
+
+    scope = scope_of(header)
+    scope["__builtins__"] = {**scope["__builtins__"], "AssertionError": AssertionError}
+    scope[header["entry"]] = scope["candidate"] = call
+    verdict = "passed"
+    try:
+        exec(compile(header["tests"], "<tests>", "exec"), scope)
+    except AssertionError as error:
+        verdict = f"wrong: {error}".strip(": ")
+    except BaseException as error:
+        verdict = f"error: {said(error)}"
+    sent.write(json.dumps({"verdict": verdict}) + "\n")
+    sent.flush()
+
+
+def serve(limits: dict[str, Any]) -> None:
+    """Run programs from standard input, each in a fork, until it ends."""
+    library = vars(sys.modules["builtins"])
+    builtins = {name: library[name] for name in limits["builtins"]}
     gc.disable()  # a forked process is short-lived; without it, fewer of its pages are copied
     gc.freeze()
     compile("0", "<warm>", "exec")
     "".encode("utf-8", "replace").decode("utf-8", "replace")
-    confine()
+    confine(imports=False)
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         print(run_forked(json.loads(line), builtins, limits), flush=True)
+
+
+def main() -> None:
+    """Take the role that the first line names."""
+    header = json.loads(sys.stdin.readline())
+    if header["role"] == "batch":
+        serve(header)
+        return
+    received, sent = private()
+    confine(imports=not header["builtins"])
+    limit(header)
+    {"program": answer, "judge": judge}[header["role"]](header, received, sent)
 
 
 main()

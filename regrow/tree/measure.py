@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regrow.errors import RegrowError
 from regrow.files import lock, read_json
@@ -13,6 +13,9 @@ from regrow.tree.live import told
 from regrow.tree.plan import MEASURE, Grown
 from regrow.tree.runs import find_node, recipe_of
 from regrow.tree.worker import work
+
+if TYPE_CHECKING:
+    from regrow.evaluate.taskrun import TaskSettings
 
 
 def refresh_report(run: Path) -> Path:
@@ -32,6 +35,35 @@ def measure_again(runs: Path, node: str, run: str | None) -> list[dict[str, Any]
     with lock(folder.parent), shown(folder.name) as say:
         work(folder.parent, folder.name + MEASURE, say)
     rows: list[dict[str, Any]] = read_json(folder / "scores.json")
+    return rows
+
+
+def measure_tasks(
+    runs: Path, node: str, run: str | None, names: Sequence[str], settings: TaskSettings
+) -> list[dict[str, Any]]:
+    """Measure published benchmarks on a node, or on any folder of a model; rows of results.
+
+    Names that begin with `harness:` are tasks of lm-evaluation-harness.
+    """
+    from regrow.evaluate.taskfile import load_task
+    from regrow.evaluate.taskrun import run_tasks
+
+    ours = [load_task(name) for name in names if not name.startswith("harness:")]
+    theirs = [name.removeprefix("harness:") for name in names if name.startswith("harness:")]
+    folder = find_node(runs, node, run)
+    rows: list[dict[str, Any]] = []
+    with lock(folder / "tasks"):
+        if ours:
+            with shown(folder.name) as say:
+
+                def progress(done: float, total: float, **metrics: Any) -> None:
+                    say({"done": done, "total": total, "metrics": metrics})
+
+                rows += [one.to_row() for one in run_tasks(folder, ours, settings, progress)]
+        if theirs:
+            from regrow.evaluate.harness import run_harness
+
+            rows += run_harness(folder, theirs, settings)
     return rows
 
 

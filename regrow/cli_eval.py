@@ -1,0 +1,173 @@
+"""`regrow eval`: the recipe's abilities again, or published benchmarks by task files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regrow.cli_corpus import print_json
+from regrow.errors import RegrowError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PUBLISHED = 8  # published scores of a benchmark that are shown
+
+
+def evaluate(
+    node: Annotated[
+        str | None, typer.Argument(metavar="NODE", help="A node's name, or its folder.")
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Tasks, by name or file, with commas; `list` tells them."),
+    ] = None,
+    data: Annotated[
+        Path, typer.Option(envvar="REGROW_DATA", help="The folder with the benchmarks' data.")
+    ] = Path("data"),
+    shots: Annotated[
+        int | None, typer.Option(min=0, help="Examples; the task's own number otherwise.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many items of each task.")
+    ] = None,
+    all_templates: Annotated[
+        bool, typer.Option("--all-templates", help="Ask in every template of a task.")
+    ] = False,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Put prompts into the node's chat template.")
+    ] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Rows that run together.")] = 64,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    unsafe_code: Annotated[
+        bool, typer.Option("--unsafe-code", help="Run programs that no sandbox holds.")
+    ] = False,
+    run: Annotated[
+        str | None, typer.Option("--run", help="The run's name; the last used otherwise.")
+    ] = None,
+    runs: Annotated[Path, typer.Option("--runs", help="The folder of all runs.")] = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Measure a node: the abilities of its recipe anew, or published benchmarks.
+
+    \b
+    Examples:
+      regrow eval text-davinci-003
+      regrow eval --tasks list
+      regrow eval chatgpt --tasks gsm8k,arc --data my/benchmarks --limit 200
+      regrow eval davinci --tasks my_task.yaml --shots 0 --json
+      regrow eval davinci --tasks harness:my_task --data my/harness_tasks
+    """
+    if tasks == "list":
+        _list(json)
+        return
+    if node is None:
+        raise RegrowError("name a node to measure, as in `regrow eval chatgpt`")
+    from regrow.tree import console
+    from regrow.tree.measure import measure_again, measure_tasks
+
+    if tasks is None:
+        rows = measure_again(runs, node, run)
+        if json:
+            print_json(rows)
+        else:
+            console.show_scores(node, rows)
+        return
+    from regrow.evaluate.taskrun import TaskSettings
+
+    settings = TaskSettings(
+        data, shots, limit, all_templates, chat, batch, precision, unsafe_code
+    )  # fmt: skip
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    rows = measure_tasks(runs, node, run, names, settings)
+    if json:
+        print_json([{**row, "published": _published(row)} for row in rows])
+    else:
+        _show(node, rows)
+
+
+def _list(json: bool) -> None:
+    """The tasks that come with regrow, or all of what they say."""
+    from regrow.evaluate.taskfile import load_task, names
+
+    found = [load_task(name) for name in names()]
+    if json:
+        print_json([task.model_dump() for task in found])
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("task", "metric", "shots", "data", "what"):
+        table.add_column(heading, overflow="fold")
+    for task in found:
+        table.add_row(
+            task.name, task.metric, str(task.shots.count), "\n".join(task.data), task.title
+        )
+    _console().print(table)
+
+
+def _published(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Published scores of the row's benchmark, whole or by cell; none for a task of one's own."""
+    from regrow.evaluate.published import published_for
+    from regrow.evaluate.taskfile import load_task, names
+
+    if row["task"] not in names():
+        return []
+    called = load_task(row["task"]).published
+    if row["cell"]:
+        called = tuple(f"{name}/{row['cell']}" for name in called)
+    return [one.to_row() for one in published_for(called)]
+
+
+def _show(node: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A line a score, then what was left out, then published scores with their settings."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=node, box=None, pad_edge=False)
+    for heading in ("task", "template", "asked", "metric"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("n", "score", "95 %", "chance"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        name = f"  {row['cell']}" if row["cell"] else row["task"]
+        asked = f"{row['shots']}-shot{', chat' if row['chat'] else ''}, {row['how']}"
+        told = "" if row["cell"] else asked
+        table.add_row(
+            escape(name), escape(row["template"]), told, row["metric"], str(row["n"]),
+            f"{row['score']:.3f}", f"{row['low']:.3f}-{row['high']:.3f}",
+            "" if row["chance"] is None else f"{row['chance']:.3f}",
+        )  # fmt: skip
+    console = _console()
+    console.print(table)
+    whole = [row for row in rows if not row["cell"]]
+    for row in whole:
+        if row["not_run"]:
+            count, of = row["not_run"], row["not_run"] + row["n"]
+            console.print(
+                f"[yellow]{row['task']}: {count} of {of} programs were not run[/yellow], e.g. "
+                f"{escape(row['why_not'])}"
+            )
+        if row["shortened"]:
+            console.print(f"{row['task']}: {row['shortened']} prompts were cut to the context")
+    for name in dict.fromkeys(row["task"] for row in whole):
+        row = next(row for row in whole if row["task"] == name)
+        found = _published(row)
+        if found:
+            console.print(f"published, {name} (compare only like settings; here: {row['setting']})")
+        for one in found[:_PUBLISHED]:
+            console.print(
+                f"  [dim]{escape(one['model'])} {one['score']:g}: {escape(one['setting'])} "
+                f"({escape(one['source_title'])})[/dim]"
+            )
+        if len(found) > _PUBLISHED:
+            console.print(f"  [dim]{len(found) - _PUBLISHED} more: --json lists all[/dim]")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)

@@ -1,0 +1,365 @@
+"""Run tasks on a node: ask what was not asked before, judge, and give scores with intervals.
+
+What a node answered is kept in `<node>/tasks/<task>.jsonl.gz` under a hash of all that it depends
+on (the node's fingerprint, prompt, choices or decoding, precision). So nothing is measured twice:
+with a larger limit only new items are asked, and with another metric none are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from regrow.evaluate.metrics import GRADED, METRICS, extracted, judge
+from regrow.evaluate.statistics import clustered_mean
+from regrow.evaluate.taskfile import Task
+from regrow.evaluate.taskitems import Question, program_of, questions
+from regrow.files import read_json, read_jsonl, sha256_file, sha256_json, write_json, write_jsonl
+from regrow.progress import Progress, silent
+from regrow.records import Message
+
+if TYPE_CHECKING:
+    from regrow.evaluate.answering import Subject
+
+_CHUNK = 256  # questions between two steps of the progress bar
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """How to ask. `shots` and `limit` None leave them to the task.
+
+    `chat` puts the whole prompt into the node's chat template, as one user message. `unsafe_code`
+    runs programs that no sandbox holds.
+    """
+
+    data: Path
+    shots: int | None = None
+    limit: int | None = None
+    every_template: bool = False
+    chat: bool = False
+    batch: int = 64
+    precision: str = "auto"
+    unsafe_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A task's score in one template, or one cell of it, with its clustered 95 % interval.
+
+    `twin` is the continuous measure beside it: the share of probability on right choices, or the
+    log-probability of the right text in nats per token. `not_run` counts programs that were not
+    run (and count in no score); `shortened` counts prompts that lost examples or their head because
+    the context is short.
+    """
+
+    task: str
+    node: str
+    template: str
+    cell: str
+    metric: str
+    n: int
+    score: float
+    low: float
+    high: float
+    clusters: int
+    chance: float
+    twin: float | None
+    shots: int
+    chat: bool
+    how: str
+    setting: str
+    not_run: int = 0
+    shortened: int = 0
+    why_not: str = ""
+
+    def to_row(self) -> dict[str, Any]:
+        """A row of JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A question, and what the node made of it: log-probabilities of choices, or a text."""
+
+    question: Question
+    choices: tuple[float, ...] = ()
+    tokens: tuple[int, ...] = ()
+    text: str = ""
+    gold: float | None = None  # log-probability of the right text, nats per token
+    shortened: bool = False
+
+
+def run_tasks(
+    node_folder: Path,
+    tasks: Sequence[Task],
+    settings: TaskSettings,
+    progress: Progress = silent,
+) -> list[Result]:
+    """Measure tasks on a node, and add the results to its tasks/results.json.
+
+    Every task is read whole before anything is measured. Raises RegrowError where a task, its data
+    or the node do not fit.
+    """
+    asked = [
+        questions(
+            task, settings.data, shots=settings.shots, limit=settings.limit,
+            every_template=settings.every_template,
+        )
+        for task in tasks
+    ]  # fmt: skip
+    node = _Node(node_folder, settings, sum(map(len, asked)), progress)
+    found: list[Result] = []
+    for task, items in zip(tasks, asked):
+        answered = node.answer(task, items)
+        found += results(task, node_folder.name, answered, settings)
+    _keep(node_folder / "tasks" / "results.json", found)
+    return found
+
+
+def _keep(path: Path, found: Sequence[Result]) -> None:
+    """Write results over earlier ones of the same task asked the same way."""
+    names = ("task", "template", "cell", "shots", "chat", "n")
+    rows = read_json(path) if path.is_file() else []
+    by_name = {tuple(row[name] for name in names): row for row in rows}
+    for result in found:
+        row = result.to_row()
+        by_name[tuple(row[name] for name in names)] = row
+    write_json(path, list(by_name.values()))
+
+
+def fingerprint(node_folder: Path) -> str:
+    """What the node's answers depend on: its edge record's fingerprint, else its files' digests."""
+    edge = node_folder / "edge.json"
+    known = read_json(edge).get("fingerprint") if edge.is_file() else None
+    if known:
+        return str(known)
+    files = sorted([*node_folder.glob("*.safetensors"), *node_folder.glob("*.json")])
+    return sha256_json([[path.name, sha256_file(path)] for path in files])[:16]
+
+
+class _Node:
+    """A node that is loaded when the first question comes that was not asked before."""
+
+    def __init__(
+        self, folder: Path, settings: TaskSettings, total: int, progress: Progress
+    ) -> None:
+        from regrow.corpus.tokenizer import Tokenizer
+        from regrow.model.folder import config_from_hf
+        from regrow.train.precision import choose as choose_precision
+
+        self.folder, self.settings = folder, settings
+        self.tokenizer = Tokenizer.load(folder)
+        self.precision = choose_precision(settings.precision)
+        self.depends = [fingerprint(folder), self.precision.name, settings.chat]
+        self.context = config_from_hf(read_json(folder / "config.json")).context
+        self.total, self.done, self.progress = total, 0, progress
+        self._subject: Subject | None = None
+
+    @property
+    def subject(self) -> Subject:
+        from regrow.evaluate.answering import Subject
+        from regrow.model.folder import load_model
+
+        if self._subject is None:
+            model = load_model(self.folder, self.precision.dtype)
+            model.eval()
+            name = self.folder.name
+            self._subject = Subject(name, model, self.tokenizer, self.settings.batch)
+        return self._subject
+
+    def answer(self, task: Task, items: Sequence[Question]) -> list[Answered]:
+        """The answers to all questions of a task, those from before among them."""
+        path = self.folder / "tasks" / f"{task.name}.jsonl.gz"
+        kept = {row["key"]: row for row in read_jsonl(path)} if path.is_file() else {}
+        known = len(kept)
+        prompts = [self._prompt(task, item) for item in items]
+        keys = [self._key(task, item, ids) for item, (ids, _) in zip(items, prompts)]
+        new = [n for n, key in enumerate(keys) if key not in kept]
+        self.done += len(items) - len(new)
+        self.progress(self.done, self.total, phase=task.name)
+        try:
+            # Long prompts first: like lengths run together, and the time left is not too hopeful.
+            new.sort(key=lambda n: -len(prompts[n][0]))
+            for low in range(0, len(new), _CHUNK):
+                chunk = new[low : low + _CHUNK]
+                rows = self._ask(task, [items[n] for n in chunk], [prompts[n][0] for n in chunk])
+                for n, row in zip(chunk, rows):
+                    kept[keys[n]] = {"key": keys[n], "item": items[n].id, **row}
+                self.done += len(chunk)
+                self.progress(self.done, self.total, phase=task.name)
+        finally:  # what is known is kept when a run is stopped
+            if len(kept) > known:
+                write_jsonl(path, kept.values())
+        return [
+            Answered(
+                item, tuple(kept[key].get("choices", ())), tuple(kept[key].get("tokens", ())),
+                kept[key].get("text", ""), kept[key].get("gold"), cut,
+            )
+            for item, key, (_, cut) in zip(items, keys, prompts)
+        ]  # fmt: skip
+
+    def _key(self, task: Task, item: Question, ids: list[int]) -> str:
+        wanted = item.choices or (item.target, task.max_tokens, task.stop)
+        return sha256_json([*self.depends, ids, wanted])[:24]
+
+    def _prompt(self, task: Task, item: Question) -> tuple[list[int], bool]:
+        """The ids of a prompt, and whether it was cut to leave room for the answer.
+
+        The first examples are left out first, then the start of the question.
+        """
+        room = self.context - 1 - self._longest(task, item)
+        head, *examples, asked = item.parts
+        for first in range(len(examples) + 1):
+            ids = self._encode("".join((head, *examples[first:], asked)))
+            if len(ids) <= room:
+                return ids, first > 0
+        return ids[-room:], True
+
+    def _longest(self, task: Task, item: Question) -> int:
+        if item.choices:
+            longest = max(len(self.tokenizer.encode(choice)) for choice in item.choices)
+            return min(longest, self.context // 2)
+        return min(task.max_tokens, self.context // 2)
+
+    def _encode(self, text: str) -> list[int]:
+        if self.settings.chat:
+            return self.tokenizer.chat([Message("user", text)], answer=True)[0]
+        return [self.tokenizer.start, *self.tokenizer.encode(text)]
+
+    def _continuation(self, text: str) -> list[int]:
+        """The ids of an answer; in the chat template it opens the turn without a space."""
+        if self.settings.chat:
+            return self.tokenizer.answer(text.strip())[: self.context // 2]
+        return self.tokenizer.encode(text)[: self.context // 2]
+
+    def _ask(
+        self, task: Task, items: Sequence[Question], prompts: Sequence[list[int]]
+    ) -> list[dict[str, Any]]:
+        if task.kind == "choice":
+            return self._compare(task, items, prompts)
+        return self._write(task, items, prompts)
+
+    def _compare(
+        self, task: Task, items: Sequence[Question], prompts: Sequence[list[int]]
+    ) -> list[dict[str, Any]]:
+        """The sums of log-probabilities of the choices, and their lengths in tokens."""
+        pairs = [
+            (ids, self._continuation(choice))
+            for item, ids in zip(items, prompts)
+            for choice in item.choices
+        ]
+        scored = iter(zip(self._score(pairs), pairs))
+        rows = []
+        for item in items:
+            found = [next(scored) for _ in item.choices]
+            sums, lengths = [total for total, _ in found], [len(ids) for _, (_, ids) in found]
+            rows.append({"choices": sums, "tokens": lengths})
+        return rows
+
+    def _write(
+        self, task: Task, items: Sequence[Question], prompts: Sequence[list[int]]
+    ) -> list[dict[str, Any]]:
+        """Greedy texts, and how likely the right ones were."""
+        from regrow.evaluate.answering import draw
+        from regrow.evaluate.plans import Decoding
+
+        longest = min(task.max_tokens, self.context // 2)
+        texts = draw(self.subject, list(prompts), Decoding(longest, task.stop))
+        pairs = [
+            (ids, self._continuation(item.target)[: self.context - len(ids)])
+            for item, ids in zip(items, prompts)
+        ]
+        sums = self._score(pairs)
+        return [
+            {"text": drawn[0], "gold": float(total / len(ids))}
+            for drawn, total, (_, ids) in zip(texts, sums, pairs)
+        ]
+
+    def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+        from regrow.generate.sampler import score
+
+        found = score(self.subject.model, pairs, batch=self.settings.batch)
+        return [float(np.asarray(one.logprobs, dtype=np.float64).sum()) for one in found]
+
+
+def results(
+    task: Task, node: str, answered: Sequence[Answered], settings: TaskSettings
+) -> list[Result]:
+    """The scores of a task: the whole in each template, then its cells."""
+    values, why_not = _judged(task, answered, settings)
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for n, one in enumerate(answered):
+        groups[one.question.template, ""].append(n)
+    for n, one in enumerate(answered):
+        if one.question.cell:
+            groups[one.question.template, one.question.cell].append(n)
+    found = []
+    for (template, cell), members in groups.items():
+        run = [n for n in members if values[n] is not None]
+        told = [answered[n] for n in members]
+        interval = clustered_mean(
+            [values[n] or 0.0 for n in run],
+            [answered[n].question.cluster for n in run],
+            proportion=task.metric not in GRADED,
+        )
+        twins = [twin for n in run if (twin := _twin(task, answered[n])) is not None]
+        found.append(
+            Result(
+                task.name, node, template, cell, task.metric, interval.n, interval.mean,
+                interval.low, interval.high, interval.clusters,
+                float(np.mean([one.question.chance for one in told])),
+                float(np.mean(twins)) if twins else None,
+                max(one.question.shots for one in told), settings.chat, _how(task), task.setting,
+                len(members) - len(run), sum(one.shortened for one in told),
+                why_not if len(run) < len(members) else "",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _how(task: Task) -> str:
+    if task.kind == "choice":
+        per = {"sum": "", "token": " per token", "byte": " per byte"}[task.per]
+        return f"log-probability of choices{per}"
+    return f"greedy, up to {task.max_tokens} tokens"
+
+
+def _scaled(task: Task, one: Answered) -> np.ndarray:
+    """The log-probabilities by which choices are compared."""
+    bytes_ = [len(choice.strip().encode()) for choice in one.question.choices]
+    lengths = {"sum": 1.0, "token": np.asarray(one.tokens), "byte": np.asarray(bytes_)}
+    return np.asarray(one.choices) / lengths[task.per]
+
+
+def _twin(task: Task, one: Answered) -> float | None:
+    if task.kind != "choice":
+        return one.gold
+    return float(METRICS["choice"]["mass"](_scaled(task, one), one.question.gold))
+
+
+def _judged(
+    task: Task, answered: Sequence[Answered], settings: TaskSettings
+) -> tuple[list[float | None], str]:
+    """A value for each answer, None where a program was not run, and why it was not."""
+    if task.kind == "program":
+        from regrow.evaluate.checks import Check, run_checks
+
+        checks = [
+            Check(program_of(task, one.question, one.text), one.question.entry, one.question.tests)
+            for one in answered
+        ]
+        verdicts = run_checks(checks, unsafe=settings.unsafe_code)
+        missing = next((v.reason for v in verdicts if v.skipped), "")
+        return [None if v.skipped else float(v.passed) for v in verdicts], missing
+    if task.kind == "choice":
+        metric = METRICS["choice"][task.metric]
+        return [metric(_scaled(task, one), one.question.gold) for one in answered], ""
+    return [
+        judge(task.metric, extracted(one.text, task.extract), one.question.answers)
+        for one in answered
+    ], ""
