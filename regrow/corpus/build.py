@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from regrow import __version__
-from regrow.corpus.engine import Engine, Here, Processes, Ray
+from regrow.corpus.engine import Engine, Here, Processes, Ray, lean
 from regrow.corpus.page import Problems
 from regrow.corpus.parts import Store
 from regrow.corpus.quality_models import load_fasttext
@@ -37,7 +37,7 @@ from regrow.progress import Progress, silent
 from regrow.records import Item
 
 SMALL = 4 << 20  # bytes of input that do not pay for starting workers
-FORMAT = 1  # of what stages leave for each other: work of another format is begun anew
+FORMAT = 2  # of what stages leave for each other: work of another format is begun anew
 #: How long phases take beside each other, as measured; the others take 1.
 WORK = {"extract": 5, "rules": 3, "language": 2, "identify": 4, "near copy": 3, "tokenizer": 2,
         "shards": 3, "count": 2}  # fmt: skip
@@ -84,6 +84,7 @@ def build(
     path is missing, a source has no files, nothing survives, or without `replace` where the output
     was made of something else. A finished output of the same is left alone, or mended.
     """
+    lean()
     _check(inputs, settings)
     files = list_files(inputs)
     states = [state_of(file) for file in files]
@@ -169,13 +170,13 @@ def _finish(
 ) -> tuple[dict[str, Any], Path]:
     """Count what is left, and write it with its tokens; returns the report and the folder."""
     with timed.phase(pipeline, "count"):
-        told = counting.count_all(pipeline)
+        counted = counting.count_all(pipeline)
     report: dict[str, Any] = {
-        "funnel": counting.funnel(told, stages, sources, problems),
-        "diversity": counting.diversity(pipeline),
-        "licences": counting.licences(told),
+        "funnel": counting.funnel(counted, stages, sources, problems),
+        "diversity": {"before": counted.before.summary(), "after": counted.after.summary()},
+        "licences": dict(counted.licences.most_common()),
     }
-    heldout = counting.choose_heldout(pipeline, told)
+    heldout = counting.choose_heldout(pipeline, counted)
     with timed.phase(pipeline, "tokenizer"):
         characters = report["diversity"]["after"]["characters"]
         tokenizer = tokens.make_tokenizer(pipeline, heldout, characters)

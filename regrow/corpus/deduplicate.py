@@ -7,7 +7,7 @@ MinHash, Leskovec et al. ch. 3 for bands.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -104,6 +104,27 @@ def pairs_of_band(
     b = order[np.concatenate([b for _, b in found])]
     allowed = np.minimum(sizes[a], sizes[b]) >= threshold * np.maximum(sizes[a], sizes[b])
     return a[allowed], b[allowed]
+
+
+def components(
+    count: int, pairs: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
+) -> np.ndarray:
+    """For each of so many texts the first that it hangs together with: int64 [count].
+
+    `pairs` gives all pairs (arrays of both ends) piece by piece, again whenever it is called.
+    Lower numbers are handed along the pairs until none changes.
+    """
+    root = np.arange(count)
+    changed = True
+    while changed:
+        changed = False
+        for a, b in pairs():
+            low, high = np.minimum(root[a], root[b]), np.maximum(root[a], root[b])
+            changed |= bool((low != high).any())
+            np.minimum.at(root, high, low)
+        while (root[root] != root).any():
+            root = root[root]
+    return root
 
 
 def clusters(a: np.ndarray, b: np.ndarray, quality: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ SPACELESS = (
 _SPACELESS = re.compile(f"[{SPACELESS}]")
 _SLICE = 1 << 17  # characters hashed together
 _SORTED = 1 << 15  # words of the texts whose grams are sorted together
+LETTERS = 0x40000  # above these code points stand no letters or digits: tags and private use
 _WORD = re.compile(r"\w+")
 _WORD_OR_CHARACTER = re.compile(rf"[{SPACELESS}]|[^\W{SPACELESS}]+")
 
@@ -70,8 +71,9 @@ class Words:
 def _kinds() -> np.ndarray:
     """For every code point: 0 between words, 1 in a word, 2 where it is a word by itself."""
     lone = re.compile(f"[{SPACELESS}]+")
-    everything = "".join(map(chr, range(0x110000)))
-    kinds = np.fromiter(map(str.isalnum, everything), np.uint8, 0x110000)
+    everything = "".join(map(chr, range(LETTERS)))
+    kinds = np.zeros(0x110000, np.uint8)
+    kinds[:LETTERS] = np.fromiter(map(str.isalnum, everything), np.uint8, LETTERS)
     kinds[ord("_")] = 1
     for match in lone.finditer(everything):
         kinds[match.start() : match.end()] = 2

@@ -54,13 +54,16 @@ def once(target: Path, make: Callable[..., Any], *beside: Path) -> Any:
     return told
 
 
-def write_table(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write columns as one Parquet file; the bytes depend on the values only."""
+def write_table(path: Path, columns: Mapping[str, Any], group: int | None = None) -> None:
+    """Write columns as one Parquet file, in groups of so many rows.
+
+    The bytes depend on the values only.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.table(dict(columns))
-    pq.write_table(table, path, compression="lz4", write_statistics=True)
+    pq.write_table(table, path, group, compression="lz4", write_statistics=True)
 
 
 def _schema() -> Any:

@@ -6,7 +6,8 @@ import heapq
 import json
 import pickle
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,32 @@ DECISION = (
     "id", "location", "source", "url", "domain", "format", "language", "detail", "characters",
     "quality", "cluster", "head",
 )  # fmt: skip
-#: What every part tells of its pages.
-Told = Sequence[Mapping[str, Any]]
+
+
+@dataclass
+class Counted:
+    """What is counted of some parts; merged part by part, so that no more than one is held."""
+
+    before: Diversity = field(default_factory=Diversity)  # of all pages that were identified
+    after: Diversity = field(default_factory=Diversity)
+    #: Documents and characters by (source, reason, whether a piece).
+    pages: dict[tuple[str, str, bool], list[int]] = field(default_factory=dict)
+    licences: Counter[str] = field(default_factory=Counter)
+    #: By source (rank, id) of the documents that are held out first.
+    lowest: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+
+    def merge(self, other: Counted, heldout: int) -> None:
+        """Add what another has counted, and keep so many of the lowest ranks of a source."""
+        self.before.merge(other.before)
+        self.after.merge(other.after)
+        for key, (documents, characters) in other.pages.items():
+            own = self.pages.setdefault(key, [0, 0])
+            own[0] += documents
+            own[1] += characters
+        self.licences.update(other.licences)
+        for source, ranks in other.lowest.items():
+            both = [*self.lowest.get(source, ()), *ranks]
+            self.lowest[source] = heapq.nsmallest(heldout, both)
 
 
 def is_piece(page: Page) -> bool:
@@ -34,46 +59,31 @@ def is_piece(page: Page) -> bool:
     return "-" in page.id
 
 
-def count_part(job: Job, part: str, watch: Watch) -> dict[str, Any]:
-    """Write the documents and decisions of a part; tells all counts that the report needs."""
-    settings = job.settings
+def count_part(job: Job, part: str, watch: Watch) -> None:
+    """Write the documents and decisions of a part, and what the report needs of them."""
 
-    def make(path: Path, documents: Path, counted: Path) -> dict[str, Any]:
+    def make(path: Path, documents: Path, counted: Path) -> None:
         pages = job.store.load(part)
         kept = [page for page in pages if not page.reason]
         write_table(documents, {name: [getattr(p, name) for p in kept] for name in DOCUMENT})
         write_table(path, _decisions(pages))
-        counted.write_bytes(pickle.dumps(_diversity(job, part, pages, kept)))
-        lowest: dict[str, list[tuple[int, str]]] = {}
+        found = Counted(*_diversity(job, part, pages, kept))
+        found.licences.update(page.licence or "unknown" for page in kept)
         for page in kept:
-            lowest.setdefault(page.source, []).append(
-                (derive(settings.seed, "heldout", page.id), page.id)
-            )
-        counts: dict[tuple[str, str, bool], list[int]] = {}
+            rank = derive(job.settings.seed, "heldout", page.id)
+            found.lowest.setdefault(page.source, []).append((rank, page.id))
         for page in pages:
-            own = counts.setdefault((page.source, page.reason, is_piece(page)), [0, 0])
+            own = found.pages.setdefault((page.source, page.reason, is_piece(page)), [0, 0])
             own[0] += 1
             own[1] += page.characters
-        return {
-            "counts": [[*key, *own] for key, own in counts.items()],
-            "licences": Counter(page.licence or "unknown" for page in kept),
-            "lowest": {
-                source: heapq.nsmallest(settings.heldout_most, ranks)
-                for source, ranks in lowest.items()
-            },
-        }
+        counted.write_bytes(pickle.dumps(found))
 
-    told: dict[str, Any] = once(
-        job.store.path("decisions", part),
-        make,
-        job.store.path("documents", part),
-        _counted(job.store, part),
-    )
-    return told
+    documents = job.store.path("documents", part)
+    once(job.store.path("decisions", part), make, documents, _counted(job.store, part))
 
 
 def _counted(store: Store, part: str) -> Path:
-    return store.path("diversity", part).with_suffix(".pickle")
+    return store.path("counted", part).with_suffix(".pickle")
 
 
 def _diversity(
@@ -99,16 +109,6 @@ def _diversity(
 
 def _traits(page: Page) -> dict[str, str]:
     return {name: getattr(page, name) for name in ("source", "domain", "format", "language")}
-
-
-def diversity(pipeline: Pipeline) -> dict[str, Any]:
-    """How varied the corpus was and is, over all parts."""
-    before, after = Diversity(), Diversity()
-    for part in pipeline.store.parts:
-        was, now = pickle.loads(_counted(pipeline.store, part).read_bytes())
-        before.merge(was)
-        after.merge(now)
-    return {"before": before.summary(), "after": after.summary()}
 
 
 def _decisions(pages: Sequence[Page]) -> dict[str, Any]:
@@ -148,34 +148,31 @@ def _scores(page: Page) -> dict[str, float]:
     return scores
 
 
-def choose_heldout(pipeline: Pipeline, told: Sequence[Mapping[str, Any]]) -> set[str]:
+def choose_heldout(pipeline: Pipeline, counted: Counted) -> set[str]:
     """Ids of the documents that no shard holds: the same share of every source, by seed and id."""
     settings = pipeline.job.settings
     kept: Counter[str] = Counter()
-    lowest: dict[str, list[tuple[int, str]]] = {}
-    for one in told:
-        for source, reason, _, documents, _ in one["counts"]:
-            kept[source] += 0 if reason else documents
-        for source, ranks in one["lowest"].items():
-            lowest.setdefault(source, []).extend((rank, id_) for rank, id_ in ranks)
+    for (source, reason, _), (documents, _) in counted.pages.items():
+        kept[source] += 0 if reason else documents
     return {
         id_
-        for source, ranks in lowest.items()
-        for _, id_ in heapq.nsmallest(
-            min(settings.heldout_most, round(settings.heldout_share * kept[source])), ranks
-        )
+        for source, ranks in counted.lowest.items()
+        for _, id_ in ranks[: round(settings.heldout_share * kept[source])]
     }
 
 
-def count_all(pipeline: Pipeline) -> Told:
-    """Write the decisions and documents of every part; tells the counts."""
-    told = pipeline.map(partial(count_part, pipeline.job), pipeline.store.parts)
-    if any(not reason for one in told for _, reason, *_ in one["counts"]):
-        return told
+def count_all(pipeline: Pipeline) -> Counted:
+    """Write the decisions and documents of every part; tells the counts of all."""
+    pipeline.map(partial(count_part, pipeline.job), pipeline.store.parts)
+    counted = Counted()
+    for part in pipeline.store.parts:
+        own = pickle.loads(_counted(pipeline.store, part).read_bytes())
+        counted.merge(own, pipeline.job.settings.heldout_most)
+    if any(not reason for _, reason, _ in counted.pages):
+        return counted
     reasons: Counter[str] = Counter()
-    for one in told:
-        for _, reason, _, documents, _ in one["counts"]:
-            reasons[reason] += documents
+    for (_, reason, _), (documents, _) in counted.pages.items():
+        reasons[reason] += documents
     most = "; ".join(f"{reason} ({n})" for reason, n in reasons.most_common(3))
     raise RegrowError(
         f"no document survived: {most or 'no file could be read'}; loosen the corpus settings"
@@ -183,13 +180,16 @@ def count_all(pipeline: Pipeline) -> Told:
 
 
 def funnel(
-    told: Told, stages: Sequence[str], sources: Sequence[str], problems: Problems
+    counted: Counted, stages: Sequence[str], sources: Sequence[str], problems: Problems
 ) -> dict[str, Any]:
     """Documents and characters left after each stage, and what each reason took, by source.
 
     Pieces of contaminated documents count from the stage on that cut them.
     """
-    rows = [row for one in told for row in one["counts"]]
+    rows = [
+        (source, reason, piece, documents, characters)
+        for (source, reason, piece), (documents, characters) in counted.pages.items()
+    ]
 
     def left(gone: set[str], pieces: bool = False) -> dict[str, int]:
         own = [r for r in rows if r[2] <= pieces and r[1].split(":")[0] not in gone]
@@ -220,11 +220,3 @@ def funnel(
         "files": problems.files, "set_aside": len(problems.rows), "stages": steps,
         "sources": by_source,
     }  # fmt: skip
-
-
-def licences(told: Told) -> dict[str, int]:
-    """Kept documents by licence."""
-    found: Counter[str] = Counter()
-    for one in told:
-        found.update(one["licences"])
-    return dict(found.most_common())

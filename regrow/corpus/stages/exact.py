@@ -12,7 +12,7 @@ from regrow.corpus.engine import Watch
 from regrow.corpus.parts import once, write_table
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
 
-BUCKET_DOCUMENTS = 1 << 20  # documents compared by one task
+BUCKET_DOCUMENTS = 1 << 18  # documents compared by one task
 
 
 def digest_part(job: Job, part: str, watch: Watch) -> int:

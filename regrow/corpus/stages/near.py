@@ -1,16 +1,18 @@
 """Near-duplicates: bands propose pairs, exact likeness decides, one of each cluster survives.
 
-Four steps, each over files: keys and gram sets of every part; pairs of every band; likeness of the
-pairs of every part; clusters. Only the verified pairs are ever held in memory as a whole.
+Steps, each over files: keys and gram sets of every part; pairs of every band; likeness of the pairs
+of every part; what hangs together; clusters. All that is ever held of the whole are two numbers of
+each document that has a near-copy.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,16 +20,26 @@ from regrow.corpus.deduplicate import (
     band_keys,
     bands_for,
     clusters,
+    components,
     jaccard,
     pairs_of_band,
     signatures,
 )
 from regrow.corpus.engine import Watch
 from regrow.corpus.grams import gram_sets, hash_words
-from regrow.corpus.parts import ROW_BITS, Store, column, once, read_between, write_table
+from regrow.corpus.parts import (
+    ROW_BITS,
+    Store,
+    column,
+    columns,
+    once,
+    read_between,
+    write_table,
+)
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
 
-BUCKET_DOCUMENTS = 1 << 20  # documents whose keys of a band one task compares
+BUCKET_DOCUMENTS = 1 << 18  # documents whose keys of a band, or whose clusters, one task compares
+LARGEST = 5  # clusters named in the report
 OPEN_PARTS = 256  # parts whose gram sets a task holds open
 
 
@@ -145,6 +157,83 @@ def _known(keys: Sequence[Path], numbers: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.concatenate(ids), np.concatenate(quality)
 
 
+def _connected(store: Store) -> int:
+    """Write which documents have near-copies, and what each hangs together with; tells how many."""
+    edges = store.files("near-edges")
+
+    def make(numbers: Path, roots: Path) -> int:
+        ends = [np.unique(np.concatenate(columns([path], "a", "b"))) for path in edges]
+        concerned = np.unique(np.concatenate([np.empty(0, np.int64), *ends]))
+
+        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for path in edges:
+                a, b = columns([path], "a", "b")
+                yield np.searchsorted(concerned, a), np.searchsorted(concerned, b)
+
+        root = components(len(concerned), pairs)
+        for path, values in ((numbers, concerned), (roots, root)):
+            with open(path, "wb") as file:  # a name, np.save would change
+                np.save(file, values)
+        return len(concerned)
+
+    numbers, roots = _connection(store)
+    told: int = once(numbers, make, roots)
+    return told
+
+
+def _connection(store: Store) -> tuple[Path, Path]:
+    path = store.path("near-connected", "numbers").with_suffix(".npy")
+    return path, path.with_name("roots.npy")
+
+
+def _edges_of(store: Store, bucket: Bucket) -> tuple[np.ndarray, np.ndarray]:
+    """The verified pairs of the documents of one bucket: what hangs together is in the same."""
+    numbers, roots = (np.load(path, mmap_mode="r") for path in _connection(store))
+    found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    for path in store.files("near-edges"):
+        a, b = columns([path], "a", "b")
+        mine = roots[np.searchsorted(numbers, a)] % bucket.count == bucket.number
+        found.append((a[mine], b[mine]))
+    a, b = (np.concatenate(ends) for ends in zip(*found))
+    return a, b
+
+
+def clusters_bucket(job: Job, bucket: Bucket, watch: Watch) -> dict[str, Any]:
+    """Verdicts on the documents of one bucket; tells how many survive and the largest clusters."""
+    store = job.store
+
+    def make(path: Path) -> dict[str, Any]:
+        a, b = _edges_of(store, bucket)
+        concerned = np.unique(np.concatenate([a, b]))
+        ids, quality = _known(store.files("near-keys"), concerned)
+        survivor = clusters(np.searchsorted(concerned, a), np.searchsorted(concerned, b), quality)
+        grams = _Grams(store)
+        dropped = survivor != np.arange(len(concerned))
+        likeness = [
+            jaccard(grams.of(int(concerned[i])), grams.of(int(concerned[j]))) if out else 1.0
+            for i, (j, out) in enumerate(zip(survivor, dropped))
+        ]
+        verdicts = {
+            "number": concerned,
+            "reason": ["near copy: of another" if out else None for out in dropped],
+            "detail": [
+                f"{ids[j]} {like:.3f}" if out else None
+                for j, out, like in zip(survivor, dropped, likeness)
+            ],
+            "cluster": [ids[j] for j in survivor],
+        }
+        write_table(path, verdicts)
+        sizes = Counter(str(ids[j]) for j in survivor)
+        return {
+            "survivors": int((~dropped).sum()),
+            "removed": int(dropped.sum()),
+            "largest": [(n - 1, id_) for id_, n in sizes.most_common(LARGEST)],
+        }
+
+    told: dict[str, Any] = once(store.path("near-copy", f"{bucket.number:05d}"), make)
+    return told
+
+
 def drop_near(pipeline: Pipeline) -> None:
     """Leave one of each cluster of near-copies."""
     job = pipeline.job
@@ -153,34 +242,15 @@ def drop_near(pipeline: Pipeline) -> None:
     bands, _ = bands_for(settings.threshold, settings.hashes)
     shares = list(product(range(bands), buckets(documents, BUCKET_DOCUMENTS)))
     candidates = sum(pipeline.map(partial(pairs_band, job), shares))
-    pipeline.map(partial(edges_part, job), store.parts)
-    edges, keys = store.files("near-edges"), store.files("near-keys")
-    a, b = column(edges, "a").astype(np.int64), column(edges, "b").astype(np.int64)
-    concerned = np.unique(np.concatenate([a, b]))
-    ids, quality = _known(keys, concerned)
-    survivor = clusters(np.searchsorted(concerned, a), np.searchsorted(concerned, b), quality)
-    grams = _Grams(store)
-    dropped = survivor != np.arange(len(concerned))
-    likeness = [
-        jaccard(grams.of(int(concerned[i])), grams.of(int(concerned[j]))) if out else 1.0
-        for i, (j, out) in enumerate(zip(survivor, dropped))
-    ]
-    verdicts = {
-        "number": concerned,
-        "reason": ["near copy: of another" if out else None for out in dropped],
-        "detail": [
-            f"{ids[j]} {like:.3f}" if out else None
-            for j, out, like in zip(survivor, dropped, likeness)
-        ],
-        "cluster": [ids[j] for j in survivor],
-    }
-    once(store.path("near-copy", "00000"), lambda path: write_table(path, verdicts))
+    verified = sum(pipeline.map(partial(edges_part, job), store.parts))
+    concerned = _connected(store)
+    told = pipeline.map(partial(clusters_bucket, job), buckets(concerned, BUCKET_DOCUMENTS))
     pipeline.store = store.judged("near-copy")
-    sizes = Counter(str(ids[j]) for j in survivor)
+    largest = sorted((tuple(one) for own in told for one in own["largest"]), reverse=True)
     pipeline.notes["near_copies"] = {
         "candidate_pairs": candidates,
-        "verified_pairs": len(a),
-        "survivors": int((~dropped).sum()),
-        "removed": int(dropped.sum()),
-        "largest": {id_: n - 1 for id_, n in sizes.most_common(5)},
+        "verified_pairs": verified,
+        "survivors": sum(one["survivors"] for one in told),
+        "removed": sum(one["removed"] for one in told),
+        "largest": {id_: n for n, id_ in largest[:LARGEST]},
     }

@@ -22,7 +22,9 @@ from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
 from regrow.corpus.vocabulary import Vocabulary
 
 HEAD = 400  # characters kept of every page, for people
-BUCKET_ROWS = 4 << 20  # lines of sites that one task counts
+BUCKET_ROWS = 1 << 18  # lines of sites that one task counts
+GROUP_ROWS = 4096  # lines that a task must read to have one host's
+LISTED = 1000  # hosts whose furniture is in the report
 
 
 def _written(page: Page) -> None:
@@ -49,37 +51,29 @@ def extract_part(job: Job, part: str, watch: Watch) -> int:
             if not page.reason and "html" in page.content_type:
                 lines.update((page.domain, line) for line in edge_lines(page.text))
                 lines[page.domain, ""] += 1  # pages of the host
-        rows = sorted(lines.items())
-        _write_lines(edges, rows)
+        _write_lines(edges, lines)
         write_pages(path, pages)
-        return len(rows)
+        return len(lines)
 
     found: int = once(store.path("extract", part), make, store.path("edges", part))
     return found
 
 
-def _write_lines(path: Path, rows: list[tuple[tuple[str, str], int]]) -> None:
-    write_table(
-        path,
-        {
-            "bucket": [crc32(host.encode()) for (host, _), _ in rows],
-            "host": [host for (host, _), _ in rows],
-            "line": [line for (_, line), _ in rows],
-            "pages": [pages for _, pages in rows],
-        },
-    )
+def _write_lines(path: Path, lines: Mapping[tuple[str, str], int]) -> None:
+    """The lines in the order of their hosts' checksums, of which every task takes a range."""
+    rows = sorted((crc32(host.encode()), host, line, n) for (host, line), n in lines.items())
+    names = ("sum", "host", "line", "pages")
+    write_table(path, {name: [row[i] for row in rows] for i, name in enumerate(names)}, GROUP_ROWS)
 
 
 def furniture_bucket(job: Job, bucket: Bucket, watch: Watch) -> dict[str, list[str]]:
     """The furniture lines of the hosts of one bucket; hosts with none are left out."""
-    import pyarrow.parquet as pq
-
     hosts: dict[str, Counter[str]] = defaultdict(Counter)
+    low, high = ((bucket.number + i << 32) // bucket.count for i in (0, 1))
     for path in job.store.files("edges"):
-        table = pq.read_table(path, partitioning=None)
-        for row in zip(*(table[name].to_pylist() for name in ("bucket", "host", "line", "pages"))):
-            if row[0] % bucket.count == bucket.number:
-                hosts[row[1]][row[2]] += row[3]
+        table = read_between(path, "sum", low, high)
+        for host, line, n in zip(*(table[name].to_pylist() for name in ("host", "line", "pages"))):
+            hosts[host][line] += n
     found: dict[str, list[str]] = {}
     for host, lines in hosts.items():
         if own := furniture(lines, lines.pop("")):
@@ -97,9 +91,9 @@ def extract_all(pipeline: Pipeline) -> None:
     rows = sum(pipeline.map(partial(extract_part, pipeline.job), pipeline.store.parts))
     pipeline.store = pipeline.store.rewritten("extract")
     shares = buckets(rows, BUCKET_ROWS)
-    pipeline.notes["site_lines"] = {}
-    for found in pipeline.map(partial(furniture_bucket, pipeline.job), shares):
-        pipeline.notes["site_lines"] |= found
+    told = pipeline.map(partial(furniture_bucket, pipeline.job), shares)
+    found = sorted(item for own in told for item in own.items())
+    pipeline.notes["site_lines"] = {"hosts": len(found), "lines": dict(found[:LISTED])}
 
 
 def _judge_language(page: Page, settings: CorpusSettings) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from regrow.corpus import quality
 from regrow.corpus.engine import Watch
 from regrow.corpus.page import Page, Problems
-from regrow.corpus.parts import once, write_table
+from regrow.corpus.parts import ROW_BITS, Store, columns, once, write_table
 from regrow.corpus.read import read
 from regrow.corpus.stages.job import Job, Pipeline
 from regrow.seeds import derive
@@ -26,10 +28,33 @@ def _asked(job: Job, part: str) -> Iterator[tuple[int, Page]]:
             yield number, page
 
 
-def sample_part(job: Job, part: str, watch: Watch) -> list[tuple[int, int]]:
-    """(rank, number) of the pages of a part that may be learnt from, lowest ranks first."""
-    ranks = ((derive("quality sample", page.id), n) for n, page in _asked(job, part))
-    return heapq.nsmallest(SAMPLE, ranks)
+def rank_part(job: Job, part: str, watch: Watch) -> None:
+    """The pages of a part that may be learnt from, with the ranks by which they are drawn."""
+
+    def make(path: Path) -> None:
+        ranks = [(derive("quality sample", page.id), n) for n, page in _asked(job, part)]
+        rank, number = np.asarray(ranks, np.int64).reshape(-1, 2).T
+        write_table(path, {"rank": rank, "number": number})
+
+    once(job.store.path("quality-ranks", part), make)
+
+
+def _sample(store: Store, characters: int) -> list[Page]:
+    """The pages with the lowest ranks, as many as are learnt from, in their order; cut short."""
+    lowest = np.empty((2, 0), np.int64)
+    for path in store.files("quality-ranks"):
+        both = np.concatenate([lowest, columns([path], "rank", "number")], 1)
+        lowest = both[:, np.argsort(both[0], kind="stable")[:SAMPLE]]
+    chosen = np.sort(lowest[1])
+    pages = []
+    for part in store.parts:
+        low = store.first(part)
+        own = chosen[(chosen >= low) & (chosen < low + (1 << ROW_BITS))]
+        held = store.load(part) if len(own) else []
+        for page in (held[number - low] for number in own.tolist()):
+            page.text = page.text[:characters]
+            pages.append(page)
+    return pages
 
 
 def score_part(job: Job, classifier: quality.Classifier, part: str, watch: Watch) -> dict[str, int]:
@@ -57,25 +82,23 @@ def score_part(job: Job, classifier: quality.Classifier, part: str, watch: Watch
     return told
 
 
+def _has_text(page: Page) -> bool:
+    return bool(page.text.strip())
+
+
 def drop_low_quality(pipeline: Pipeline, reference: Sequence[Path]) -> None:
     """Learn from the reference and a sample of the crawl, and apply the keep rule."""
     settings, store = pipeline.job.settings, pipeline.store
     found = Problems()
     trusted = read({"reference": reference}, found) if reference else ()
-    texts = [page.text for page in trusted if page.text.strip()][:SAMPLE]
-    ranks = pipeline.map(partial(sample_part, pipeline.job), store.parts)
-    chosen = {number for _, number in heapq.nsmallest(SAMPLE, (r for own in ranks for r in own))}
-    if len(chosen) < 2 or len(texts) < LEAST_REFERENCE:
+    read_to = settings.quality.characters
+    texts = [page.text[:read_to] for page in islice(filter(_has_text, trusted), SAMPLE)]
+    pipeline.map(partial(rank_part, pipeline.job), store.parts)
+    pages = _sample(store, read_to)
+    if len(pages) < 2 or len(texts) < LEAST_REFERENCE:
         why = {"used": False, "why": "too few documents", "reference": len(texts)}
         pipeline.notes["quality"] = why
         return
-    pages = [
-        page
-        for part, own in zip(store.parts, ranks)
-        if own
-        for number, page in enumerate(store.load(part), store.first(part))
-        if number in chosen
-    ]
     folder = store.folder / "quality-models"
     classifier = quality.learn(pages, texts, settings.quality, settings.seed, folder)
     told = pipeline.map(partial(score_part, pipeline.job, classifier), store.parts)

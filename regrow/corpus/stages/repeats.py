@@ -20,7 +20,7 @@ from regrow.corpus.parts import once, write_pages, write_table
 from regrow.corpus.settings import RepeatSettings
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
 
-BUCKET_UNITS = 8 << 20  # lines or runs that one task compares
+BUCKET_UNITS = 1 << 20  # lines or runs that one task compares
 _LINE = re.compile(r"[^\n]+")
 
 
