@@ -42,7 +42,9 @@ class RatersSpec(Strict):
 
     count: int = Field(default=5, gt=0, description="raters of what is learnt from")
     held: int = Field(default=5, gt=0, description="other raters, who only test reward models")
-    noise: float = Field(default=0.5, ge=0, description="error of a judgement, on a scale of 1 to 7")
+    noise: float = Field(
+        default=0.5, ge=0, description="error of a judgement, on a scale of 1 to 7"
+    )
     spread: float = Field(default=0.25, ge=0, description="how far raters differ in their tastes")
     tastes: dict[Taste, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
 
