@@ -79,16 +79,15 @@ def summary(found: Sequence[Vote]) -> dict[str, Any]:
     off = sum(row["votes"] * abs(row["predicted"] - row["agreed"]) for row in table)
     told |= {"calibration_error": round(off / len(found), 4), "calibration": table}
     shared = [vote for vote in found if not math.isnan(vote.others)]
-    if shared and any(vote.others for vote in shared):
+    if shared:
         others, own = [vote.others for vote in shared], [vote.hit for vote in shared]
         clusters = [vote.prompt for vote in shared]
-        ratio = paired_bootstrap(others, own, clusters, ratio=True)
-        told |= {
-            "agreement": round(float(np.mean(others)), 4),
-            "agreement_error": round(clustered_error(others, clusters)[0], 4),
-            "of_agreement": round(ratio.difference, 4),
-            "of_agreement_interval": [round(ratio.low, 4), round(ratio.high, 4)],
-        }
+        told["agreement"] = round(float(np.mean(others)), 4)
+        told["agreement_error"] = round(clustered_error(others, clusters)[0], 4)
+        if any(others):
+            ratio = paired_bootstrap(others, own, clusters, ratio=True)
+            told["of_agreement"] = round(ratio.difference, 4)
+            told["of_agreement_interval"] = [round(ratio.low, 4), round(ratio.high, 4)]
     return told
 
 
