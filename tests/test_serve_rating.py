@@ -12,11 +12,14 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from test_serve import run
 from tree_kit import Garden
 
+from regrow.corpus.tokenizer import train_tokenizer
 from regrow.errors import RegrowError
-from regrow.files import read_jsonl, write_jsonl
+from regrow.files import read_jsonl, write_json, write_jsonl
+from regrow.model.config import ModelConfig
+from regrow.model.decoder import Decoder
+from regrow.model.folder import save_model
 from regrow.records import Conversation, Message
 from regrow.serve.rating import Session, marks, placed, prompts_of
 from regrow.serve.rating_page import create_page
@@ -24,8 +27,18 @@ from regrow.serve.rating_terminal import rate
 from regrow.serve.speaker import Speaker
 from regrow.tree.edge import weights_of
 
-__all__ = ["run"]
 PROMPTS = [Conversation((Message("user", f"{word}?"),)) for word in ("Where", "What", "Who")]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with one node, which was tuned on nothing and says whatever comes."""
+    folder = tmp_path_factory.mktemp("run")
+    tokenizer = train_tokenizer(["Where is the mill? By the river."] * 9, 290, folder / "tuned")
+    config = ModelConfig(tokenizer.vocabulary, 16, 1, 1, 1, 16, 64)
+    save_model(Decoder(config, seed=1), folder / "tuned", eos=tokenizer.eos, pad=tokenizer.pad)
+    write_json(folder / "tuned" / "edge.json", {"stage": "supervised", "parent": "base"})
+    return folder
 
 
 @pytest.fixture(scope="module")
