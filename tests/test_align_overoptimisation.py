@@ -59,15 +59,17 @@ def test_a_run_ends_at_its_best_by_gold(tokenizer: Tokenizer, tmp_path: Path) ->
     assert figures["guard"]["returned"] >= 1
     assert any("returned" in line for line in figures["steps"])
     assert min(watched) < max(watched) - 0.3
-    assert run.watch()["watched_gold"] == max(*watched, figures["last"]["watched_gold"])
+    assert run.look()["watched_gold"] == max(*watched, figures["last"]["watched_gold"])
 
 
-def test_what_is_watched_is_never_trained_on(tokenizer: Tokenizer) -> None:
+def test_what_is_watched_or_held_out_is_never_trained_on(tokenizer: Tokenizer) -> None:
     run = opposed(tokenizer, 1)
-    aside = {id(prompt) for prompt in run.watched}
+    watched, held = (
+        {id(prompt) for prompt in some} for some in (run.aside.watched, run.aside.held)
+    )
     drawn = {id(prompt) for step in range(8) for prompt in run.chosen(step)}
-    assert (len(aside), len(drawn)) == (4, 12)
-    assert not aside & drawn
+    assert (len(watched), len(held), len(drawn)) == (4, 4, 8)
+    assert len(watched | held | drawn) == 16
 
 
 def test_a_stopped_run_ends_with_the_same_bits(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_sampler_and_trainer_agree_on_probabilities(tokenizer: Tokenizer) -> Non
     ids = tokenizer.chat((Message("user", "tea"),), answer=True)[0]
     sampling = Sampling(max_tokens=6, temperature=1.0, seed=5)
     (answers,) = generate(run.policy, tokenizer, [ids], sampling, samples=3)
-    from regrow.align.ppo import lay_out, token_log_probabilities
+    from regrow.align.rollouts import lay_out, token_log_probabilities
 
     rows, mask = lay_out([ids] * 3, [a.ids for a in answers], tokenizer.pad)
     ours = token_log_probabilities(run.policy, rows, mask, 1.0)

@@ -5,13 +5,27 @@ sec. 3). Where prompts can be judged by raters that the reward model never learn
 score of the likeliest answers to a fixed set of prompts is watched: the best weights by it are
 kept, and when it has fallen while the reward rose, the policy returns to them under a doubled KL
 weight.
+
+Weights that were chosen by a score are flattered by it. So another set of prompts is held out from
+training and from choosing alike, and what a run gained is told by those.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
+
+from regrow.records import Conversation
+from regrow.seeds import rng
+
+#: How many prompts the guard watches, and how many are held out to tell what was gained.
+WATCHED, HELD = 128, 128
+
+#: Judges answers to prompts that have a `check`, without noise: one number an answer.
+Judge = Callable[[Sequence[Conversation], Sequence[str]], Sequence[float]]
 Verdict = Literal["", "best", "fell"]
 
 
@@ -47,3 +61,37 @@ class GoldGuard:
     def state(self) -> dict[str, Any]:
         """What `GoldGuard(**state)` goes on from."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Aside:
+    """Prompts that a policy never learns from, and `rest`, which it does."""
+
+    watched: Sequence[Conversation]
+    held: Sequence[Conversation]
+    rest: Sequence[Conversation]
+
+
+def put_aside(prompts: Sequence[Conversation], seed: int, watch: bool) -> Aside:
+    """At most a quarter of the prompts that can be judged to watch, and as many to hold out."""
+    judged = [i for i, prompt in enumerate(prompts) if prompt.check]
+    order = rng(seed, "watched").permutation(len(judged))
+    quarter = len(judged) // 4
+    watched = {judged[i] for i in order[: min(WATCHED, quarter) if watch else 0]}
+    rest = order[len(watched) :]
+    held = {judged[i] for i in rest[: min(HELD, quarter) if quarter > 1 else 0]}
+    return Aside(
+        [prompts[i] for i in sorted(watched)],
+        [prompts[i] for i in sorted(held)],
+        [prompt for i, prompt in enumerate(prompts) if i not in watched | held],
+    )
+
+
+def change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """What a score gained on the same prompts, with the standard error of the paired difference."""
+    was, now = before.astype(float), after.astype(float)
+    gain = now - was
+    return {
+        "before": float(was.mean()), "after": float(now.mean()), "gain": float(gain.mean()),
+        "error": float(gain.std(ddof=1) / len(gain) ** 0.5), "n": len(gain),
+    }  # fmt: skip

@@ -119,7 +119,7 @@ class _Phase:
     def until(self, step: int) -> Ranges:
         """The rows [first, end) in the weights after so many steps."""
         if self.told and self.lines:
-            from regrow.align.rlhf import steps_in
+            from regrow.align.reinforcement import steps_in
 
             whole = step == self.steps
             own = self.ends[0][1]

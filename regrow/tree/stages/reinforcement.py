@@ -125,7 +125,8 @@ def _ppo(
     reward: Any,
 ) -> dict[str, Any]:
     from regrow.align.ppo import PpoSettings
-    from regrow.align.rlhf import Rlhf, RlhfLoop, steps_in
+    from regrow.align.reinforcement import steps_in
+    from regrow.align.rlhf import Rlhf, RlhfLoop
     from regrow.worlds.raters import gold
 
     node = context.node
@@ -175,4 +176,4 @@ def _ppo(
             for step in steps_in(figures["steps"], figures.get("last"))
         ]
         figures["read"] = read(mix, seen) | {"rows_a_step": own}
-    return {**figures, "beta": run.controller.beta, "prompts": len(prompts)}
+    return {**figures, "beta": run.beta, "prompts": len(prompts)}
