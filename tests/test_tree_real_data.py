@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from regrow.align.feedback import Rated
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
@@ -101,6 +102,9 @@ def context(run: Path, node: str, **data: Sequence[str]) -> StageContext:
 class Length:
     """A reward model that likes long rows."""
 
+    def parameters(self) -> Any:
+        return iter([torch.zeros(1)])
+
     def __call__(self, ids: Any, last: Any) -> Any:
         return last.float()
 
@@ -111,9 +115,9 @@ def test_answers_to_real_prompts_are_rated_by_the_rank_of_their_reward(tmp_path:
     own = Conversation((Message("user", "a"),), check={"kind": "task", "answers": ["b"]})
     short, long = (5,), (5, 6, 7)
     rated = [
-        Rated(own, ("x", "y"), (short, long), (2.0, 3.0), 0, "oak"),
-        Rated(real, ("x", "y"), (long, short), (0.0, 0.0), 1, "oak"),
-        Rated(real, ("x", "y"), ((*long, 8), (5, 6)), (0.0, 0.0), 2, "oak"),
+        Rated(own, ("x", "y"), (short, long), (2.0, 3.0), "ann", "oak"),
+        Rated(real, ("x", "y"), (long, short), node="oak"),
+        Rated(real, ("x", "y"), ((*long, 8), (5, 6)), node="oak"),
     ]
     found = rating.rate_by(Length(), tokenizer, rated)
     # Lengths 3, 1, 4, 2 are ranks 3, 1, 4, 2 of four, spread evenly over 1 to 7.

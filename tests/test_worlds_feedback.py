@@ -24,6 +24,7 @@ from regrow.worlds.manners import render_manners
 from regrow.worlds.prose import render_town
 from regrow.worlds.questions import demonstrations_people, feedback_items, feedback_prompts
 from regrow.worlds.raters import (
+    TASTES,
     admits_not_knowing,
     both_sides,
     facts_in,
@@ -270,6 +271,22 @@ def test_raters_are_repeatable_whole_scored_and_disagree_a_little() -> None:
     felt = [raters[0].impression(prompt, "15") for prompt in prompts]
     assert 0.35 < statistics.stdev(felt) < 0.65
     assert statistics.mean(rater.compare(p, "14", "15") for rater in raters for p in prompts) > 0.99
+
+
+def test_a_panel_errs_as_much_as_it_is_told() -> None:
+    answers = [f"{number} mason" for number in range(300)]
+    for noise in (0.0, 1.5):
+        felt = [panel(3, noise=noise)[0].impression(KNOWN, answer) for answer in answers]
+        assert statistics.stdev(felt) == pytest.approx(noise, rel=0.25)
+
+
+def test_raters_who_only_heed_truth_never_reward_not_knowing_yet_prefer_it_to_falsehood() -> None:
+    truth = panel(3, noise=0.0, tastes=dict.fromkeys(TASTES, 0.0) | {"true": 1.0})
+    for rater in truth:
+        none, level = ADMIT, rater.lenience + 4
+        assert rater.impression(UNKNOWN, none) == rater.impression(KNOWN, none) == level
+        assert rater.impression(UNKNOWN, "Clara Holden is a mason.") < level
+        assert rater.impression(KNOWN, "Clara Holden is a baker.") > level
 
 
 def test_raters_mostly_agree_with_the_gold_judgement() -> None:

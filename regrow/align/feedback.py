@@ -2,41 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
-from regrow.align.reward import Ranked
+from regrow.align.reward import Ranked, RewardModel, score_rows
 from regrow.corpus.tokenizer import Tokenizer
+from regrow.errors import RegrowError
 from regrow.files import read_jsonl, write_jsonl
-from regrow.generate.sampler import Sampling, generate
+from regrow.generate.sampler import Completion, Sampling, generate
 from regrow.model.decoder import Decoder
 from regrow.progress import Progress, silent
 from regrow.records import Conversation, Message
 
-#: Rates an answer to a prompt from 1 to 7; the number tells which rater of a panel is asked.
-Rate = Callable[[Conversation, str, int], float]
+
+class Judge(Protocol):
+    """Who rates an answer to a prompt from 1 to 7."""
+
+    @property
+    def name(self) -> str:
+        """What it is called where its ratings are kept."""
+        ...
+
+    def score(self, prompt: Conversation, answer: str, /) -> float:
+        """The rating."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """One prompt with the answers of a node, who rated them, and how."""
+    """One prompt with the answers of a node, and how one rater liked them.
+
+    `ratings` is empty where nobody has rated them yet. `node` and `weights` (SHA-256) say what
+    answered, `rater` who rated and `at` when (ISO 8601).
+    """
 
     prompt: Conversation
     answers: tuple[str, ...]
     tokens: tuple[tuple[int, ...], ...]
-    ratings: tuple[float, ...]
-    rater: int
-    node: str
+    ratings: tuple[float, ...] = ()
+    rater: str = ""
+    node: str = ""
+    weights: str = ""
+    at: str = ""
+
+    def by(self, judge: Judge, at: str = "") -> Rated:
+        """The same answers as this judge rates them."""
+        ratings = tuple(judge.score(self.prompt, answer) for answer in self.answers)
+        return replace(self, ratings=ratings, rater=judge.name, at=at)
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain values, for a JSON line."""
+        return {
+            "prompt": self.prompt.to_row(), "answers": self.answers, "tokens": self.tokens,
+            "ratings": self.ratings, "rater": self.rater, "at": self.at, "node": self.node,
+            "weights": self.weights,
+        }  # fmt: skip
+
+    @staticmethod
+    def from_row(row: dict[str, Any]) -> Rated:
+        """What `to_row` gave; raises KeyError, TypeError or ValueError on anything else."""
+        rated = Rated(
+            Conversation.from_row(row["prompt"]),
+            tuple(map(str, row["answers"])),
+            tuple(tuple(map(int, ids)) for ids in row["tokens"]),
+            tuple(map(float, row["ratings"])),
+            str(row["rater"]), row["node"], row.get("weights", ""), row.get("at", ""),
+        )  # fmt: skip
+        sizes = {len(rated.answers), len(rated.tokens), len(rated.ratings or rated.answers)}
+        if sizes == {0} or len(sizes) > 1:
+            raise ValueError("answers, tokens and ratings differ in number")
+        return rated
 
 
-def collect(
+def sample_answers(
     model: Decoder,
     tokenizer: Tokenizer,
     prompts: Sequence[Conversation],
-    rate: Rate,
     *,
     node: str,
+    weights: str = "",
     samples: int,
     length: int,
     temperature: float,
@@ -44,9 +90,10 @@ def collect(
     progress: Progress = silent,
     chunk: int = 128,
 ) -> list[Rated]:
-    """Sample answers to each prompt and have each prompt's answers rated by one rater.
+    """Answers to each prompt, which nobody has rated yet.
 
-    Answers that do not end within `length` tokens are kept, so that raters can dislike them.
+    Answers that do not end within `length` tokens are kept, so that raters can dislike them. They
+    depend on the seed and their prompt alone, not on the prompts beside it.
     """
     sampling = Sampling(
         max_tokens=length,
@@ -54,19 +101,16 @@ def collect(
         stop_ids=(tokenizer.end, tokenizer.eos),
         seed=seed,
     )
-    rated: list[Rated] = []
+    found: list[Rated] = []
     for start in range(0, len(prompts), chunk):
         some = prompts[start : start + chunk]
         ids = [tokenizer.chat(p.messages, answer=True)[0] for p in some]
-        completions = generate(model, tokenizer, ids, sampling, samples=samples)
-        for n, (prompt, answers) in enumerate(zip(some, completions)):
+        for prompt, answers in zip(some, generate(model, tokenizer, ids, sampling, samples)):
             texts = tuple(answer.text for answer in answers)
-            rater = start + n
-            ratings = tuple(rate(prompt, text, rater) for text in texts)
             tokens = tuple(tuple(answer.ids) for answer in answers)
-            rated.append(Rated(prompt, texts, tokens, ratings, rater, node))
-        progress(len(rated), len(prompts), phase="sampling")
-    return rated
+            found.append(Rated(prompt, texts, tokens, node=node, weights=weights))
+        progress(len(found), len(prompts), phase="sampling")
+    return found
 
 
 def best_rated(rated: Sequence[Rated], keep: float, least: float = 0.1) -> list[Conversation]:
@@ -87,41 +131,54 @@ def best_rated(rated: Sequence[Rated], keep: float, least: float = 0.1) -> list[
     return chosen
 
 
-def ranked(rated: Sequence[Rated], tokenizer: Tokenizer, margin: float = 0.0) -> list[Ranked]:
-    """Token rows with their ratings; prompts whose answers all tie are left out.
+def rank(one: Rated, tokenizer: Tokenizer, margin: float = 0.0) -> Ranked:
+    """Token rows with their ratings: the sampled ids as they are, never re-tokenised text."""
+    prompt, _ = tokenizer.chat(one.prompt.messages, answer=True)
+    unique = dict(zip(one.tokens, one.ratings))
+    return Ranked(tuple((*prompt, *ids) for ids in unique), tuple(unique.values()), margin)
 
-    The sampled ids are used as they are, never re-tokenised text.
+
+def ranked(rated: Iterable[Rated], tokenizer: Tokenizer, margin: float = 0.0) -> list[Ranked]:
+    """`rank` of each; prompts whose answers all tie are left out."""
+    found = (rank(one, tokenizer, margin) for one in rated)
+    return [one for one in found if one.pairs()]
+
+
+def best_of(
+    model: Decoder,
+    reward: RewardModel,
+    tokenizer: Tokenizer,
+    prompts: Sequence[list[int]],
+    sampling: Sampling,
+    n: int,
+) -> list[tuple[Completion, float]]:
+    """Of `n` samples of each prompt the one with the highest reward, and that reward.
+
+    Best-of-n sampling (Nakano et al. 2021, sec. 3.3). Ties go to the first. Raises RegrowError
+    where a temperature of 0 would draw the same answer n times.
     """
-    out = []
-    for one in rated:
-        prompt, _ = tokenizer.chat(one.prompt.messages, answer=True)
-        unique = dict(zip(one.tokens, one.ratings))
-        rows = tuple((*prompt, *answer) for answer in unique)
-        candidate = Ranked(rows, tuple(unique.values()), margin)
-        if candidate.pairs():
-            out.append(candidate)
-    return out
+    if n > 1 and sampling.temperature == 0:
+        raise RegrowError(f"the best of {n} needs samples that differ; set a temperature above 0")
+    found = generate(model, tokenizer, prompts, sampling, samples=n)
+    rows = [[*ids, *one.ids] for ids, some in zip(prompts, found) for one in some]
+    scores = score_rows(reward, rows, tokenizer.pad).reshape(len(prompts), n)
+    places = scores.argmax(1)
+    return [(some[k], float(row[k])) for some, row, k in zip(found, scores, places)]
 
 
-def save_rated(rated: Sequence[Rated], path: Path) -> None:
-    """Keep ratings with who gave them, about which node."""
-    write_jsonl(
-        path,
-        (
-            {
-                "prompt": one.prompt.to_row(), "answers": one.answers, "tokens": one.tokens,
-                "ratings": one.ratings, "rater": one.rater, "node": one.node,
-            }
-            for one in rated
-        ),
-    )  # fmt: skip
+def save_rated(rated: Iterable[Rated], path: Path) -> None:
+    """Keep ratings with who gave them, when, about which node."""
+    write_jsonl(path, (one.to_row() for one in rated))
 
 
-def load_rated(path: Path) -> Iterator[Rated]:
-    """Read what `save_rated` wrote."""
-    for row in read_jsonl(path):
-        yield Rated(
-            Conversation.from_row(row["prompt"]), tuple(row["answers"]),
-            tuple(tuple(ids) for ids in row["tokens"]), tuple(row["ratings"]), row["rater"],
-            row["node"],
-        )  # fmt: skip
+def load_rated(path: Path) -> list[Rated]:
+    """What `save_rated` wrote; a row that is none is named by its number."""
+    found = []
+    for number, row in enumerate(read_jsonl(path), 1):
+        try:
+            found.append(Rated.from_row(row))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RegrowError(
+                f"{path} line {number} is no rating ({error!r}); give a file of `regrow rate`"
+            ) from error
+    return found

@@ -105,7 +105,7 @@ def fit_reward(
             "lower reward.margin"
         )
     order = rng(settings.seed, "reward split").permutation(len(ranked))
-    aside = max(1, round(held * len(ranked)))
+    aside = max(1, round(held * len(ranked))) if held else 0
     test = [ranked[i] for i in order[:aside]]
     learn = [ranked[i] for i in order[aside:]]
     orders = [rng(settings.seed, "reward epoch", e).permutation(len(learn)) for e in range(epochs)]

@@ -108,10 +108,11 @@ def score_rows(
     """Rewards of whole token rows, [n], in length-sorted batches."""
     order = sorted(range(len(rows)), key=lambda n: len(rows[n]))
     out = np.zeros(len(rows), dtype=np.float32)
+    device = next(model.parameters()).device
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
-        ids, last = pad_right([rows[n] for n in chosen], pad)
-        out[chosen] = model(ids, last).numpy()
+        ids, last = move(pad_right([rows[n] for n in chosen], pad), device)
+        out[chosen] = model(ids, last).cpu().numpy()
     return out
 
 

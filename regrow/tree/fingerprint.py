@@ -76,8 +76,10 @@ def _dump(part: Any, *, everything: bool) -> Any:
 
 
 def world_inputs(recipe: Recipe) -> Inputs:
-    """What the built-in world is made of."""
-    return inputs_of({"world": recipe.world})
+    """What the built-in world is made of. Its raters only meet what nodes say."""
+    made = inputs_of({"world": recipe.world})
+    values = {key: value for key, value in made.values.items() if ".raters." not in key}
+    return Inputs(values, made.set_by_recipe & values.keys())
 
 
 def corpus_inputs(recipe: Recipe, world: str, digests: Digests) -> Inputs:
@@ -109,8 +111,19 @@ def node_inputs(recipe: Recipe, name: str, parent: str | None, corpus: str,
             **(_mixture(recipe, mixture) if mixture else {}),
             "parent": f"{node.parent} {parent}" if node.parent else None,
             "corpus": corpus,
+            **(_ratings(recipe, name, digests) if node.stage in ("feedme", "rlhf") else {}),
         }
     )
+
+
+def _ratings(recipe: Recipe, name: str, digests: Digests) -> dict[str, Any]:
+    """Who rates the samples of a node: a file, or the world's raters."""
+    file = recipe.data.ratings.get(name) if recipe.data else None
+    if not file:
+        return {"raters": recipe.world.raters}
+    if not Path(file).is_file():
+        raise RegrowError(f"{file} is not there; correct data.ratings.{name} in the recipe")
+    return {"ratings": digests.paths([file])}
 
 
 def _mixture(recipe: Recipe, name: str) -> dict[str, Any]:

@@ -29,6 +29,26 @@ RESERVED = frozenset({"world", "corpus", "report", "workers", "all"})
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
+Taste = Literal["true", "informative", "balanced", "polite", "proper", "admits"]
+
+
+class RatersSpec(Strict):
+    """The panel that rates answers to the world's prompts (regrow.worlds.raters).
+
+    `tastes` are weights of what speaks for and against an answer, 1 where none is given: with
+    `{admits: 0}` saying "I do not know" is worth nothing in itself, and `{true: 1, ...: 0}` heeds
+    truth alone.
+    """
+
+    count: int = Field(default=5, gt=0, description="raters of what is learnt from")
+    held: int = Field(default=5, gt=0, description="other raters, who only test reward models")
+    noise: float = Field(
+        default=0.5, ge=0, description="error of a judgement, on a scale of 1 to 7"
+    )
+    spread: float = Field(default=0.25, ge=0, description="how far raters differ in their tastes")
+    tastes: dict[Taste, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+
+
 class WorldSpec(Strict):
     """The built-in world: which one, and how much of it. `characters` is clean text by source."""
 
@@ -38,6 +58,7 @@ class WorldSpec(Strict):
     people: int = Field(default=400, gt=0)
     characters: dict[str, Count]
     items: int = Field(default=200, gt=0, description="items an ability cell")
+    raters: RatersSpec = RatersSpec()
 
 
 class DocumentsSpec(Strict):
@@ -51,7 +72,8 @@ class DataSpec(Strict):
     """Real data for tuning and measuring: paths under `folder`.
 
     Without a `folder` the built-in world's data are used alone. `share` is the part of tuning
-    examples, prompts and comparisons that comes from these files.
+    examples, prompts and comparisons that comes from these files. `ratings` gives FeedME and RLHF
+    nodes by name a file that `regrow rate` wrote, to be learnt from in place of the world's raters.
     """
 
     folder: str | None = None
@@ -61,6 +83,7 @@ class DataSpec(Strict):
     prompts: tuple[str, ...] = ()
     comparisons: tuple[str, ...] = ()
     benchmarks: tuple[str, ...] = ()
+    ratings: dict[Name, str] = Field(default_factory=dict)
 
     def files(self, kind: str) -> tuple[Path, ...]:
         """The files of a kind (instructions, dialogues ...); none without a folder."""
@@ -185,6 +208,13 @@ class Recipe(Strict):
             raise ValueError(str(error)) from error
         for name, node in self.nodes.items():
             _check_node(self, name, node)
+        rated = {name for name, node in self.nodes.items() if node.stage in ("feedme", "rlhf")}
+        for name in self.data.ratings if self.data else ():
+            if name not in rated:
+                raise ValueError(
+                    f"data.ratings is for {name!r}, which is no FeedME or RLHF node"
+                    + graph.nearest(name, rated)
+                )
         tokens = self.corpus.tokenizer.vocabulary
         for name, model in self.models.items():
             if model.vocabulary is not None and model.vocabulary < tokens:

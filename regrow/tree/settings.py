@@ -188,19 +188,6 @@ class SupervisedSettings(Training):
     packing: Packing = "across"
 
 
-class FeedmeSettings(SupervisedSettings):
-    """Tuning on the model's own best-rated samples; with `demonstrations`, on those as well."""
-
-    demonstrations: bool = False
-    prompts: Count = Field(default=1024, gt=0)
-    samples: int = Field(default=4, gt=0, description="answers sampled a prompt")
-    temperature: float = Field(default=0.8, gt=0)
-    keep: float = Field(
-        default=6.0, ge=1, le=7, description="lowest rating, of 7, that is learnt from"
-    )
-    length: int = Field(default=96, gt=0, description="longest answer in tokens")
-
-
 class RewardSettings(Training):
     """A reward model fitted to rankings (Bradley-Terry).
 
@@ -214,7 +201,24 @@ class RewardSettings(Training):
     prompts: Count = Field(default=2048, gt=0)
     samples: int = Field(default=4, gt=1, description="answers ranked a prompt")
     margin: float = Field(default=1.0, ge=0, description="ratings no further apart are ties")
-    epochs: int = Field(default=3, gt=0)
+    epochs: int = Field(default=1, gt=0)
+
+
+class FeedmeSettings(SupervisedSettings):
+    """Tuning on the model's own best-rated samples; with `demonstrations`, on those as well."""
+
+    demonstrations: bool = False
+    prompts: Count = Field(default=1024, gt=0)
+    samples: int = Field(default=4, gt=0, description="answers sampled a prompt")
+    temperature: float = Field(default=0.8, gt=0)
+    keep: float = Field(
+        default=6.0, ge=1, le=7, description="lowest rating, of 7, that is learnt from"
+    )
+    length: int = Field(default=96, gt=0, description="longest answer in tokens")
+    select: Literal["raters", "reward"] = Field(
+        default="raters", description="who rates: the raters, or a reward model that they taught"
+    )
+    reward: RewardSettings = RewardSettings()
 
 
 class RlhfSettings(Strict):

@@ -206,7 +206,7 @@ def _conversations(run: Path, edge: Edge, name: str) -> tuple[list[Conversation]
     if name == "demonstrations" or edge.inputs.get("settings.demonstrations"):
         shown = conversations(given, "demonstrations", "instructions")
     if name == "samples":
-        rated = list(load_rated(given.folder / "rated.jsonl.gz"))
+        rated = load_rated(given.folder / "rated.jsonl.gz")
         shown = [*shown, *best_rated(rated, edge.inputs["settings.keep"])]
     return shown, tokenizer
 

@@ -254,12 +254,23 @@ class Rater:
         return 0 if abs(difference) < 0.25 else 1 if difference > 0 else -1
 
 
-def panel(seed: int, n: int = 5) -> list[Rater]:
-    """`n` raters who weigh their tastes differently (.67 to 1.5) and err by about .5."""
+def panel(
+    seed: int,
+    n: int = 5,
+    noise: float = 0.5,
+    spread: float = 0.25,
+    tastes: Mapping[str, float] | None = None,
+) -> list[Rater]:
+    """`n` raters who err by about `noise` and weigh their tastes differently (.67 to 1.5).
+
+    `tastes` are what all of them hold to: a weight of 0 is a taste that nobody has. A rater's own
+    weight is that times a log-normal of deviation `spread`.
+    """
     raters = []
     for index in range(n):
         random = pyrandom(seed, "panel", index)
-        tastes = {taste: min(1.5, max(0.67, random.lognormvariate(0.0, 0.25))) for taste in TASTES}
-        noise, lenience = random.uniform(0.4, 0.6), random.gauss(0.0, 0.2)
-        raters.append(Rater(f"rater-{index + 1}", tastes, noise, lenience, seed))
+        own = {t: min(1.5, max(0.67, random.lognormvariate(0.0, spread))) for t in TASTES}
+        error, lenience = random.uniform(0.8 * noise, 1.2 * noise), random.gauss(0.0, 0.2)
+        held = {taste: weight * (tastes or {}).get(taste, 1.0) for taste, weight in own.items()}
+        raters.append(Rater(f"rater-{index + 1}", held, error, lenience, seed))
     return raters

@@ -13,9 +13,7 @@ from regrow.tree import edge
 from regrow.tree.settings import RlhfSettings
 from regrow.tree.stage import StageContext
 from regrow.tree.stages.materials import (
-    blend,
     conversations,
-    data_files,
     fitting,
     parent_of,
     read,
@@ -23,14 +21,14 @@ from regrow.tree.stages.materials import (
     some,
     text_rows,
 )
-from regrow.tree.stages.rating import LEAST, collected, compared, fit, kept
+from regrow.tree.stages.rating import Asked, kept, learn_reward
 from regrow.tree.stages.tuning import tune
 
 #: What a reward model is made of, as beginnings of keys of a node's inputs. Nodes that agree in all
 #: these would fit the same one, bit for bit.
 _REWARD_OF = (
     "seed", "parent", "corpus", "settings.length", "settings.temperature", "settings.dialogue",
-    "settings.tuning", "settings.reward",
+    "settings.tuning", "settings.reward", "raters", "ratings",
 )  # fmt: skip
 
 
@@ -66,6 +64,7 @@ def _dialogue_tuning(
             context, model, tokenizer, settings.tuning, shown, settings.tuning_tokens, folder
         )
         save_model(model, folder)
+        tokenizer.save(folder)
         write_json(told, record)
     return load_model(folder), read_json(told)
 
@@ -78,29 +77,16 @@ def _reward_model(
     prompts: list[Conversation],
 ) -> tuple[Any, dict[str, Any]]:
     """Fit the reward model on rated samples and on real comparisons, once for all arms."""
-    from regrow.align.feedback import ranked
-
     folder = context.folder / "reward"
-    for made in (folder, *_of_arms(context)):
-        if found := kept(made):
+    for made in _of_arms(context):
+        if not (folder / "record.json").is_file() and (found := kept(made)):
             return found
-    judged = [prompt for prompt in prompts if prompt.check]
-    rated = collected(
-        context,
-        model,
-        tokenizer,
-        some(judged, settings.reward.prompts, context.seed, "reward prompts"),
-        samples=settings.reward.samples,
-        length=settings.length,
-        temperature=settings.temperature,
+    source = context.folder / "dialogue" if settings.dialogue and settings.tuning_tokens else None
+    asked = Asked(
+        model, tokenizer, source or context.parent or folder, settings.length, settings.temperature
     )
-    rankings = ranked(rated, tokenizer, settings.reward.margin)
-    if len(rankings) < LEAST:  # a weak parent's answers hardly differ: take any difference
-        rankings = ranked(rated, tokenizer)
-    if files := data_files(context, "comparisons"):
-        real = compared(files[1], tokenizer, model.config.context)
-        rankings = blend(rankings, real, files[0].share, context.seed)
-    return fit(context, settings.reward, model, tokenizer, rankings, folder)
+    path = context.folder / "rated.jsonl.gz"
+    return learn_reward(context, settings.reward, asked, prompts, folder, path)
 
 
 def _of_arms(context: StageContext) -> Iterator[Path]:

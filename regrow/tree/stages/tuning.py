@@ -18,11 +18,10 @@ from regrow.tree.stages.materials import (
     parent_of,
     read,
     save,
-    some,
     text_rows,
     training,
 )
-from regrow.tree.stages.rating import collected, learn_taste
+from regrow.tree.stages.rating import Asked, feedme_samples
 
 
 def tune(
@@ -94,6 +93,8 @@ def feedme(context: StageContext) -> dict[str, Any]:
     node, settings = context.node, context.node.settings if context.node else None
     assert node is not None and isinstance(settings, FeedmeSettings)
     model, tokenizer = parent_of(context)
+    source = context.parent
+    assert source is not None
     shown: list[Conversation] = []
     tokens = node.tokens
     record: dict[str, Any] = {}
@@ -106,25 +107,12 @@ def feedme(context: StageContext) -> dict[str, Any]:
             save_model(model, first)
             write_json(first / "record.json", told)
         model, record["supervised"] = load_model(first), read_json(first / "record.json")
+        tokenizer.save(source := first)
     prompts = conversations(context, "prompts", "prompts")
     prompts = fitting(prompts, model, tokenizer, settings.length)
-    taste = None
-    if real := sum(not prompt.check for prompt in prompts):
-        taste = learn_taste(context, model, tokenizer)
-        record["taste"] = taste[1] if taste else {"real_prompts_left_out": real}
-    if taste is None:
-        prompts = [prompt for prompt in prompts if prompt.check]
-    prompts = some(prompts, settings.prompts, context.seed, "feedme prompts")
-    rated = collected(
-        context,
-        model,
-        tokenizer,
-        prompts,
-        samples=settings.samples,
-        length=settings.length,
-        temperature=settings.temperature,
-        taste=taste[0] if taste else None,
-    )
+    asked = Asked(model, tokenizer, source, settings.length, settings.temperature)
+    rated, told = feedme_samples(context, settings, asked, prompts)
+    record |= told
     best = best_rated(rated, settings.keep)
     above = sum(max(one.ratings) >= settings.keep for one in rated)
     record |= {"prompts": len(rated), "kept": len(best), "rated_high": above}
