@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from test_align_rlhf import LOOP, Killed, make, tokenizer
+from rl_tiny import LOOP, asked, digest, ppo
+from test_align_rlhf import Killed
 
-from regrow.align.overoptimisation import GoldGuard
+from regrow.align.overoptimisation import GoldGuard, change
 from regrow.align.rlhf import Rlhf
-from regrow.corpus.tokenizer import Tokenizer
 
-__all__ = ["tokenizer"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_gold_that_falls_under_a_rising_reward_is_called_out() -> None:
@@ -41,19 +41,18 @@ def test_its_state_goes_on_where_it_was() -> None:
     assert [guard.note(*pair) for pair in series[4:]] == [other.note(*pair) for pair in series[4:]]
 
 
-def opposed(tokenizer: Tokenizer, steps: int) -> Rlhf:
+def opposed(steps: int, average: float = 0.0) -> Rlhf:
     """A run whose gold score falls with the ASCII characters, which the reward model likes."""
-    run = make(tokenizer, replace(LOOP, steps=steps, gold_fall=0.3))
-    prompts = [replace(prompt, check={"kind": "any"}) for prompt in run.prompts]
 
     def gold(prompt: object, answer: str) -> float:
         return 4.0 - sum(character.isascii() for character in answer)
 
-    return Rlhf(run.policy, run.reward, tokenizer, prompts, run.loop, seed=1, gold=gold)
+    loop = replace(LOOP, steps=steps, gold_fall=0.3, average=average)
+    return ppo(loop, prompts=asked(kind="any"), gold=gold)
 
 
-def test_a_run_ends_at_its_best_by_gold(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    run = opposed(tokenizer, 35)
+def test_a_run_ends_at_its_best_by_gold(tmp_path: Path) -> None:
+    run = opposed(35)
     figures = run.run(tmp_path)
     watched = [line["watched_gold"] for line in figures["steps"] if "watched_gold" in line]
     assert figures["guard"]["returned"] >= 1
@@ -62,8 +61,37 @@ def test_a_run_ends_at_its_best_by_gold(tokenizer: Tokenizer, tmp_path: Path) ->
     assert run.look()["watched_gold"] == max(*watched, figures["last"]["watched_gold"])
 
 
-def test_what_is_watched_or_held_out_is_never_trained_on(tokenizer: Tokenizer) -> None:
-    run = opposed(tokenizer, 1)
+def test_what_a_run_gained_is_told_by_prompts_that_chose_nothing(tmp_path: Path) -> None:
+    run = opposed(10)
+    figures = run.run(tmp_path)
+    held = figures["held_out"]
+    assert (held["gold"]["n"], len(held["shown"])) == (4, 4)
+    kept = [one for one in figures["steps"] if "best" in one][-1]
+    assert {"held_gold", "held_gold_error", "held_reward", "held_kl"} <= kept.keys()
+    assert figures["steps"][0]["held_kl"] == 0
+    assert figures["last"]["held_kl"] > 0
+    shown = held["shown"][0]
+    assert shown["prompt"] in ("tea", "bad")
+    assert shown["gold_before"] == 4.0 - sum(c.isascii() for c in shown["before"])
+
+
+def test_a_gain_has_the_error_of_the_paired_difference() -> None:
+    told = change(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))
+    # Gains 1, 2 and 3 deviate by 1.
+    assert told == pytest.approx(
+        {"before": 2.0, "after": 4.0, "gain": 2.0, "error": 3**-0.5, "n": 3}
+    )
+
+
+def test_with_an_average_the_best_average_is_what_is_left(tmp_path: Path) -> None:
+    run = opposed(10, average=0.9)
+    figures = run.run(tmp_path)
+    watched = [line["watched_gold"] for line in figures["steps"] if "watched_gold" in line]
+    assert run.look()["watched_gold"] == max(*watched, figures["last"]["watched_gold"])
+
+
+def test_what_is_watched_or_held_out_is_never_trained_on() -> None:
+    run = opposed(1)
     watched, held = (
         {id(prompt) for prompt in some} for some in (run.aside.watched, run.aside.held)
     )
@@ -72,11 +100,8 @@ def test_what_is_watched_or_held_out_is_never_trained_on(tokenizer: Tokenizer) -
     assert len(watched | held | drawn) == 16
 
 
-def test_a_stopped_run_ends_with_the_same_bits(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    def digest(run: Rlhf) -> str:
-        return hashlib.sha256(run.optimizer.trainable.master.numpy().tobytes()).hexdigest()
-
-    whole = opposed(tokenizer, 14)
+def test_a_stopped_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    whole = opposed(14)
     whole.run(tmp_path / "whole")
 
     def stop(done: float, total: float, **metrics: object) -> None:
@@ -84,7 +109,7 @@ def test_a_stopped_run_ends_with_the_same_bits(tokenizer: Tokenizer, tmp_path: P
             raise Killed
 
     with pytest.raises(Killed):
-        opposed(tokenizer, 14).run(tmp_path / "killed", stop)
-    again = opposed(tokenizer, 14)
+        opposed(14).run(tmp_path / "killed", stop)
+    again = opposed(14)
     again.run(tmp_path / "killed")
     assert digest(again) == digest(whole)

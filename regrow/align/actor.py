@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regrow.align.overoptimisation import Judge, change, put_aside
+from regrow.align.overoptimisation import Truth, change, put_aside
 from regrow.align.rollouts import Drawn, Rollouts, draw, drift, lay_out, log_probabilities
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.model.decoder import Decoder
@@ -62,12 +62,12 @@ class Actor:
         *,
         seed: int,
         temperature: float,
-        judge: Judge | None,
+        truth: Truth | None,
     ) -> None:
         self.policy, self.tokenizer = policy.eval(), tokenizer
-        self.loop, self.seed, self.temperature, self.judge = loop, seed, temperature, judge
-        self.aside = put_aside(prompts if judge else [], seed, loop.gold_fall is not None)
-        self.prompts = self.aside.rest if judge else prompts
+        self.loop, self.seed, self.temperature, self.truth = loop, seed, temperature, truth
+        self.aside = put_aside(prompts if truth else [], seed, loop.gold_fall is not None)
+        self.prompts = self.aside.rest if truth else prompts
 
     def prepare(self, precision: Precision) -> None:
         """Build what depends on the precision: here the reference."""
@@ -123,8 +123,9 @@ class Actor:
             "ended": float(np.mean([one.answer.finished for one in drawn])),
             "drift": self._drift(rollouts, drawn, parts),
         }  # fmt: skip
-        golds = self.golds([one for one in drawn if one.prompt.check]) if self.apart else []
-        figures |= {"gold": float(np.mean(golds))} if len(golds) else {}
+        checked = [one for one in drawn if one.prompt.check]
+        if self.apart and len(golds := self.golds(checked)):
+            figures["gold"] = float(golds.mean())
         return rollouts, self.groups(drawn), figures
 
     def measured(
@@ -146,10 +147,10 @@ class Actor:
         return drift(own, r.answer, drawn)
 
     def golds(self, drawn: Sequence[Drawn]) -> np.ndarray:
-        """The gold score of each answer to a prompt that has a `check`; none without a judge."""
-        if self.judge is None or not drawn:
+        """The gold score of each answer; none where nobody knows the truth."""
+        if self.truth is None or not drawn:
             return np.zeros(0)
-        return np.asarray(self.judge([d.prompt for d in drawn], [d.answer.text for d in drawn]))
+        return np.asarray(self.truth([d.prompt for d in drawn], [d.answer.text for d in drawn]))
 
     def judged(self, drawn: Sequence[Drawn]) -> tuple[np.ndarray, np.ndarray]:
         """Gold score and worth of each answer."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,8 @@ from regrow.train.loop import TrainSettings, train
 def parted(ranked: Ranked, pad: int) -> tuple[Tensor, Tensor]:
     """Ids [k, t + 1] of a prompt's rows and the mask [k, t] of the targets after they part."""
     ids, last = pad_right(ranked.rows, pad)
-    same = len(commonprefix(list(ranked.rows)))
+    columns = enumerate(zip(*ranked.rows))
+    same = next((t for t, ids_k in columns if len(set(ids_k)) > 1), min(map(len, ranked.rows)))
     place = torch.arange(ids.shape[1] - 1)[None]
     return ids, ((place >= same - 1) & (place < last[:, None])).float()
 
@@ -50,13 +50,14 @@ def batch_loss(
     policy: Decoder, reference: Decoder, batch: Sequence[Ranked], pad: int, beta: float
 ) -> tuple[Tensor, int]:
     """Eq. 7 over all pairs of some prompts, and how many answer tokens were read."""
-    rewards, groups, tokens = [], [], 0
+    rewards: list[Tensor] = []
+    groups: list[list[tuple[int, int]]] = []
+    first = tokens = 0
     for ranked in batch:
         ids, answer = move(parted(ranked, pad), policy.embedding.device)
-        first = sum(map(len, rewards))
-        groups.append([(first + i, first + j) for i, j in ranked.pairs()])
         rewards.append(implicit_rewards(policy, reference, ids, answer, beta))
-        tokens += int(answer.sum())
+        groups.append([(first + i, first + j) for i, j in ranked.pairs()])
+        first, tokens = first + len(ids), tokens + int(answer.sum())
     return ranking_loss(torch.cat(rewards), groups), tokens
 
 

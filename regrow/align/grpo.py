@@ -18,7 +18,7 @@ from torch import Tensor
 
 from regrow.align import ppo
 from regrow.align.actor import Loop
-from regrow.align.overoptimisation import Judge
+from regrow.align.overoptimisation import Truth
 from regrow.align.reinforcement import Reinforcement, mean
 from regrow.align.rollouts import Drawn, Rollouts, token_log_probabilities
 from regrow.align.rows import Rows
@@ -49,7 +49,7 @@ class Grpo(Reinforcement):
     def __init__(
         self,
         policy: Decoder,
-        verify: Judge,
+        verify: Truth,
         tokenizer: Tokenizer,
         prompts: Sequence[Conversation],
         loop: GrpoLoop,
@@ -61,7 +61,7 @@ class Grpo(Reinforcement):
         self.verify = verify
         super().__init__(
             policy, tokenizer, prompts, loop, seed=seed, temperature=loop.temperature, mix=mix,
-            mix_weight=loop.pretraining_mix, judge=verify, precision=precision,
+            mix_weight=loop.pretraining_mix, truth=verify, precision=precision,
         )  # fmt: skip
 
     def worth(self, drawn: Sequence[Drawn]) -> np.ndarray:

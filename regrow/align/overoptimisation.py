@@ -25,7 +25,7 @@ from regrow.seeds import rng
 WATCHED, HELD = 128, 128
 
 #: Judges answers to prompts that have a `check`, without noise: one number an answer.
-Judge = Callable[[Sequence[Conversation], Sequence[str]], Sequence[float]]
+Truth = Callable[[Sequence[Conversation], Sequence[str]], Sequence[float]]
 Verdict = Literal["", "best", "fell"]
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from regrow.align.actor import Actor, Loop
-from regrow.align.overoptimisation import GoldGuard, Judge
+from regrow.align.overoptimisation import GoldGuard, Truth
 from regrow.align.rollouts import DRIFT, Rollouts, draw
 from regrow.align.rows import Rows, stack
 from regrow.corpus.tokenizer import Tokenizer
@@ -51,11 +51,11 @@ class Reinforcement(Actor):
         temperature: float,
         mix: Rows | None = None,
         mix_weight: float = 0.0,
-        judge: Judge | None = None,
+        truth: Truth | None = None,
         precision: Precision | None = None,
     ) -> None:
         super().__init__(
-            policy, tokenizer, prompts, loop, seed=seed, temperature=temperature, judge=judge
+            policy, tokenizer, prompts, loop, seed=seed, temperature=temperature, truth=truth
         )
         self.mix, self.mix_weight, self.beta = mix, mix_weight, loop.kl
         self.guard = GoldGuard(fall=loop.gold_fall or 0.0) if self.aside.watched else None

@@ -61,10 +61,10 @@ class Rlhf(Reinforcement):
         precision: Precision | None = None,
     ) -> None:
         self.loop, self._fitted = loop, reward  # before the base class prepares the models
-        judge = (lambda ps, answers: [gold(*pair) for pair in zip(ps, answers)]) if gold else None
+        truth = (lambda ps, said: [gold(*pair) for pair in zip(ps, said)]) if gold else None
         super().__init__(
             policy, tokenizer, prompts, loop, seed=seed, temperature=loop.ppo.temperature, mix=mix,
-            mix_weight=loop.ppo.pretraining_mix, judge=judge, precision=precision,
+            mix_weight=loop.ppo.pretraining_mix, truth=truth, precision=precision,
         )  # fmt: skip
 
     def prepare(self, precision: Precision) -> None:
