@@ -56,8 +56,8 @@ def test_answers_to_one_prompt_are_one_group() -> None:
     rollouts, groups, _ = run.roll_out(0)
     prompts = [tuple(ids[: int(a.argmax()) + 1].tolist())
                for ids, a in zip(rollouts.ids, rollouts.answer)]  # fmt: skip
-    assert groups == [str(n // 4) for n in range(32)]
-    assert all(prompts[4 * n] == prompts[4 * n + 3] for n in range(8))
+    assert groups == [str(n // 8) for n in range(64)]
+    assert all(prompts[8 * n] == prompts[8 * n + 7] for n in range(8))
 
 
 def test_an_answer_without_its_end_is_not_right() -> None:

@@ -18,27 +18,39 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_gold_that_falls_under_a_rising_reward_is_called_out() -> None:
     guard = GoldGuard(fall=0.5)
-    guard.note(4.0, 1.0)
-    assert guard.note(3.6, 2.0) == ""  # within the fall that is allowed
-    assert guard.note(3.4, 0.5) == ""  # the reward fell too: no over-optimisation
-    assert guard.note(3.4, 2.0) == "fell"
-    assert guard.note(4.1, 0.5) == "best"
+    guard.note([4.0], 1.0)
+    assert guard.note([3.6], 2.0) == ""  # within the fall that is allowed
+    assert guard.note([3.4], 0.5) == ""  # the reward fell too: no over-optimisation
+    assert guard.note([3.4], 2.0) == "fell"
+    assert guard.note([4.1], 0.5) == "best"
+
+
+def test_a_gain_within_its_standard_error_is_luck() -> None:
+    guard = GoldGuard()
+    guard.note([4.0, 4.0, 4.0, 4.0], 0.0)
+    # A mean of .5 with a deviation of sqrt(3)/2 over 4 prompts: an error of .43.
+    assert guard.note([6.0, 4.0, 4.0, 4.0], 0.0) == "best"
+    # A further mean of .25 with a deviation of .83: an error of .41.
+    assert guard.note([7.0, 5.0, 4.0, 3.0], 0.0) == ""
+    assert guard.best == [6.0, 4.0, 4.0, 4.0]
 
 
 def test_it_gives_up_after_so_many_returns() -> None:
     guard = GoldGuard(fall=0.1, returns=1)
-    guard.note(4.0, 0.0)
-    assert (guard.note(3.0, 1.0), guard.over) == ("fell", False)
-    assert (guard.note(3.0, 1.0), guard.over) == ("fell", True)
+    guard.note([4.0], 0.0)
+    assert (guard.note([3.0], 1.0), guard.over) == ("fell", False)
+    assert (guard.note([3.0], 1.0), guard.over) == ("fell", True)
 
 
 def test_its_state_goes_on_where_it_was() -> None:
     guard = GoldGuard()
     series = [(4.0, 0.1), (4.2, 0.2), (4.1, 0.3), (3.5, 0.6), (3.4, 0.9), (3.3, 1.2)]
     for gold, reward in series[:4]:
-        guard.note(gold, reward)
+        guard.note([gold, 4.0], reward)
     other = GoldGuard(**guard.state())
-    assert [guard.note(*pair) for pair in series[4:]] == [other.note(*pair) for pair in series[4:]]
+    found = [[one.note([gold, 4.0], reward) for gold, reward in series[4:]]
+             for one in (guard, other)]  # fmt: skip
+    assert found[0] == found[1] == ["fell", "fell"]
 
 
 def opposed(steps: int, average: float = 0.0) -> Rlhf:
@@ -58,7 +70,8 @@ def test_a_run_ends_at_its_best_by_gold(tmp_path: Path) -> None:
     assert figures["guard"]["returned"] >= 1
     assert any("returned" in line for line in figures["steps"])
     assert min(watched) < max(watched) - 0.3
-    assert run.look()["watched_gold"] == max(*watched, figures["last"]["watched_gold"])
+    assert run.look()["watched_gold"] == pytest.approx(figures["guard"]["best"])
+    assert figures["guard"]["best"] in [pytest.approx(gold) for gold in watched]
 
 
 def test_what_a_run_gained_is_told_by_prompts_that_chose_nothing(tmp_path: Path) -> None:
@@ -86,8 +99,7 @@ def test_a_gain_has_the_error_of_the_paired_difference() -> None:
 def test_with_an_average_the_best_average_is_what_is_left(tmp_path: Path) -> None:
     run = opposed(10, average=0.9)
     figures = run.run(tmp_path)
-    watched = [line["watched_gold"] for line in figures["steps"] if "watched_gold" in line]
-    assert run.look()["watched_gold"] == max(*watched, figures["last"]["watched_gold"])
+    assert run.look()["watched_gold"] == pytest.approx(figures["guard"]["best"])
 
 
 def test_what_is_watched_or_held_out_is_never_trained_on() -> None:

@@ -40,7 +40,7 @@ def test_ppo_learns_what_the_reward_model_likes(tmp_path: Path) -> None:
 def test_grpo_learns_what_is_verified(tmp_path: Path) -> None:
     run = grpo()
     run.run(tmp_path)
-    assert errors_gained(run) > 8
+    assert errors_gained(run) > 6
 
 
 def test_a_heavy_kl_penalty_holds_it_near_its_reference(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ class Loop:
     kl: float = 0.05
     average: float = 0.0  # OptimSettings.average of the policy (InstructGPT: 0.992)
     mix_rows: int = 8  # pretraining rows beside each minibatch
+    held_out: int = 128  # prompts, at most, that tell what was gained
     gold_fall: float | None = None  # points of gold that may be lost before the policy returns
     checkpoint_every: int = 5
 
@@ -66,7 +67,9 @@ class Actor:
     ) -> None:
         self.policy, self.tokenizer = policy.eval(), tokenizer
         self.loop, self.seed, self.temperature, self.truth = loop, seed, temperature, truth
-        self.aside = put_aside(prompts if truth else [], seed, loop.gold_fall is not None)
+        self.aside = put_aside(
+            prompts if truth else [], seed, loop.held_out, loop.gold_fall is not None
+        )
         self.prompts = self.aside.rest if truth else prompts
 
     def prepare(self, precision: Precision) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -118,8 +119,9 @@ class Reinforcement(Actor):
                 return figures
             length = self.loop.length
             drawn = draw(self.policy, self.tokenizer, self.aside.watched, length=length)
-            gold, reward = (float(scores.mean()) for scores in self.judged(drawn))
-        verdict = self.guard.note(gold, reward)
+            golds, worth = self.judged(drawn)
+        gold, reward = float(golds.mean()), float(worth.mean())
+        verdict = self.guard.note(golds.tolist(), reward)
         if verdict == "best":
             self.best.copy_(self._kept())
         if verdict == "fell":
@@ -220,7 +222,7 @@ class Reinforcement(Actor):
             "steps_over": sum(line["drift"] > bound for line in lines),
         }  # fmt: skip
         if self.guard is not None:
-            told["guard"] = self.guard.state()
+            told["guard"] = self.guard.state() | {"best": float(np.mean(self.guard.best))}
         return told | ({"held_out": compared} if (compared := self.compare()) else {})
 
     def _run(self, checkpoints: Checkpoints, metrics: Path, progress: Progress) -> list[Any]:

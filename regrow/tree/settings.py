@@ -240,6 +240,11 @@ class ReinforcementSettings(Strict):
     average: float = Field(
         default=0.0, ge=0, lt=1, description="decay of the weights' moving average; 0 for none"
     )
+    held_out: int = Field(
+        default=128,
+        ge=0,
+        description="prompts, at most, that are not learnt from and tell the gain",
+    )
     pretraining_mix: float = Field(
         default=0.5, ge=0, description="weight of the pretraining loss (InstructGPT's gamma)"
     )

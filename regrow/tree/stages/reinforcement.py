@@ -137,6 +137,7 @@ def loop_words(context: StageContext, settings: ReinforcementSettings) -> dict[s
     steps = context.node.tokens // (settings.rows * settings.samples * settings.length)
     same = (
         "samples", "length", "minibatches", "epochs", "rate", "warmup", "kl", "average", "mix_rows",
+        "held_out",
     )  # fmt: skip
     words = {name: getattr(settings, name) for name in same}
     return {"steps": max(1, steps), "prompts": settings.rows, **words}
