@@ -2,79 +2,118 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from test_align_rlhf import LOOP, Killed, make, tokenizer
+from rl_tiny import LOOP, asked, digest, ppo
+from test_align_rlhf import Killed
 
-from regrow.align.overoptimisation import GoldGuard
+from regrow.align.overoptimisation import GoldGuard, change
 from regrow.align.rlhf import Rlhf
-from regrow.corpus.tokenizer import Tokenizer
 
-__all__ = ["tokenizer"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_gold_that_falls_under_a_rising_reward_is_called_out() -> None:
     guard = GoldGuard(fall=0.5)
-    guard.note(4.0, 1.0)
-    assert guard.note(3.6, 2.0) == ""  # within the fall that is allowed
-    assert guard.note(3.4, 0.5) == ""  # the reward fell too: no over-optimisation
-    assert guard.note(3.4, 2.0) == "fell"
-    assert guard.note(4.1, 0.5) == "best"
+    guard.note([4.0], 1.0)
+    assert guard.note([3.6], 2.0) == ""  # within the fall that is allowed
+    assert guard.note([3.4], 0.5) == ""  # the reward fell too: no over-optimisation
+    assert guard.note([3.4], 2.0) == "fell"
+    assert guard.note([4.1], 0.5) == "best"
+
+
+def test_a_gain_within_its_standard_error_is_luck() -> None:
+    guard = GoldGuard()
+    guard.note([4.0, 4.0, 4.0, 4.0], 0.0)
+    # A mean of .5 with a deviation of sqrt(3)/2 over 4 prompts: an error of .43.
+    assert guard.note([6.0, 4.0, 4.0, 4.0], 0.0) == "best"
+    # A further mean of .25 with a deviation of .83: an error of .41.
+    assert guard.note([7.0, 5.0, 4.0, 3.0], 0.0) == ""
+    assert guard.best == [6.0, 4.0, 4.0, 4.0]
 
 
 def test_it_gives_up_after_so_many_returns() -> None:
     guard = GoldGuard(fall=0.1, returns=1)
-    guard.note(4.0, 0.0)
-    assert (guard.note(3.0, 1.0), guard.over) == ("fell", False)
-    assert (guard.note(3.0, 1.0), guard.over) == ("fell", True)
+    guard.note([4.0], 0.0)
+    assert (guard.note([3.0], 1.0), guard.over) == ("fell", False)
+    assert (guard.note([3.0], 1.0), guard.over) == ("fell", True)
 
 
 def test_its_state_goes_on_where_it_was() -> None:
     guard = GoldGuard()
     series = [(4.0, 0.1), (4.2, 0.2), (4.1, 0.3), (3.5, 0.6), (3.4, 0.9), (3.3, 1.2)]
     for gold, reward in series[:4]:
-        guard.note(gold, reward)
+        guard.note([gold, 4.0], reward)
     other = GoldGuard(**guard.state())
-    assert [guard.note(*pair) for pair in series[4:]] == [other.note(*pair) for pair in series[4:]]
+    found = [[one.note([gold, 4.0], reward) for gold, reward in series[4:]]
+             for one in (guard, other)]  # fmt: skip
+    assert found[0] == found[1] == ["fell", "fell"]
 
 
-def opposed(tokenizer: Tokenizer, steps: int) -> Rlhf:
+def opposed(steps: int, average: float = 0.0) -> Rlhf:
     """A run whose gold score falls with the ASCII characters, which the reward model likes."""
-    run = make(tokenizer, replace(LOOP, steps=steps, gold_fall=0.3))
-    prompts = [replace(prompt, check={"kind": "any"}) for prompt in run.prompts]
 
     def gold(prompt: object, answer: str) -> float:
         return 4.0 - sum(character.isascii() for character in answer)
 
-    return Rlhf(run.policy, run.reward, tokenizer, prompts, run.loop, seed=1, gold=gold)
+    loop = replace(LOOP, steps=steps, gold_fall=0.3, average=average)
+    return ppo(loop, prompts=asked(kind="any"), gold=gold)
 
 
-def test_a_run_ends_at_its_best_by_gold(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    run = opposed(tokenizer, 35)
+def test_a_run_ends_at_its_best_by_gold(tmp_path: Path) -> None:
+    run = opposed(35)
     figures = run.run(tmp_path)
     watched = [line["watched_gold"] for line in figures["steps"] if "watched_gold" in line]
     assert figures["guard"]["returned"] >= 1
     assert any("returned" in line for line in figures["steps"])
     assert min(watched) < max(watched) - 0.3
-    assert run.watch()["watched_gold"] == max(*watched, figures["last"]["watched_gold"])
+    assert run.look()["watched_gold"] == pytest.approx(figures["guard"]["best"])
+    assert figures["guard"]["best"] in [pytest.approx(gold) for gold in watched]
 
 
-def test_what_is_watched_is_never_trained_on(tokenizer: Tokenizer) -> None:
-    run = opposed(tokenizer, 1)
-    aside = {id(prompt) for prompt in run.watched}
+def test_what_a_run_gained_is_told_by_prompts_that_chose_nothing(tmp_path: Path) -> None:
+    run = opposed(10)
+    figures = run.run(tmp_path)
+    held = figures["held_out"]
+    assert (held["gold"]["n"], len(held["shown"])) == (4, 4)
+    kept = [one for one in figures["steps"] if "best" in one][-1]
+    assert {"held_gold", "held_gold_error", "held_reward", "held_kl"} <= kept.keys()
+    assert figures["steps"][0]["held_kl"] == 0
+    assert figures["last"]["held_kl"] > 0
+    shown = held["shown"][0]
+    assert shown["prompt"] in ("tea", "bad")
+    assert shown["gold_before"] == 4.0 - sum(c.isascii() for c in shown["before"])
+
+
+def test_a_gain_has_the_error_of_the_paired_difference() -> None:
+    told = change(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))
+    # Gains 1, 2 and 3 deviate by 1.
+    assert told == pytest.approx(
+        {"before": 2.0, "after": 4.0, "gain": 2.0, "error": 3**-0.5, "n": 3}
+    )
+
+
+def test_with_an_average_the_best_average_is_what_is_left(tmp_path: Path) -> None:
+    run = opposed(10, average=0.9)
+    figures = run.run(tmp_path)
+    assert run.look()["watched_gold"] == pytest.approx(figures["guard"]["best"])
+
+
+def test_what_is_watched_or_held_out_is_never_trained_on() -> None:
+    run = opposed(1)
+    watched, held = (
+        {id(prompt) for prompt in some} for some in (run.aside.watched, run.aside.held)
+    )
     drawn = {id(prompt) for step in range(8) for prompt in run.chosen(step)}
-    assert (len(aside), len(drawn)) == (4, 12)
-    assert not aside & drawn
+    assert (len(watched), len(held), len(drawn)) == (4, 4, 8)
+    assert len(watched | held | drawn) == 16
 
 
-def test_a_stopped_run_ends_with_the_same_bits(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    def digest(run: Rlhf) -> str:
-        return hashlib.sha256(run.optimizer.trainable.master.numpy().tobytes()).hexdigest()
-
-    whole = opposed(tokenizer, 14)
+def test_a_stopped_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    whole = opposed(14)
     whole.run(tmp_path / "whole")
 
     def stop(done: float, total: float, **metrics: object) -> None:
@@ -82,7 +121,7 @@ def test_a_stopped_run_ends_with_the_same_bits(tokenizer: Tokenizer, tmp_path: P
             raise Killed
 
     with pytest.raises(Killed):
-        opposed(tokenizer, 14).run(tmp_path / "killed", stop)
-    again = opposed(tokenizer, 14)
+        opposed(14).run(tmp_path / "killed", stop)
+    again = opposed(14)
     again.run(tmp_path / "killed")
     assert digest(again) == digest(whole)

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from regrow.align import ppo
+from regrow.align.rollouts import lay_out, token_log_probabilities
 
 
 def test_answer_mask_marks_the_targets_that_the_model_wrote() -> None:
-    ids, answer = ppo.lay_out([[5, 6, 7], [8]], [[1, 2], [3]], pad=0)
+    ids, answer = lay_out([[5, 6, 7], [8]], [[1, 2], [3]], pad=0)
     assert ids.tolist() == [[5, 6, 7, 1, 2], [8, 3, 0, 0, 0]]
     assert answer.tolist() == [[0, 0, 1, 1], [1, 0, 0, 0]]
 
@@ -55,7 +56,7 @@ def test_clipped_surrogate_by_hand() -> None:
     old = torch.zeros(1, 2)
     new = torch.tensor([[math.log(1.5), math.log(0.5)]])
     advantage = torch.tensor([[1.0, 1.0]])
-    loss, clipped = ppo.policy_loss(new, old, advantage, torch.ones(1, 2), clip=0.2)
+    loss, clipped = ppo.policy_loss(new, old, advantage, torch.ones(1, 2), clip=0.2, count=2)
     # ratio 1.5 is held at 1.2; ratio 0.5 is left as it is, because clipping would help it.
     assert float(loss) == pytest.approx(-(1.2 + 0.5) / 2)
     assert clipped == pytest.approx(0.5)
@@ -63,7 +64,12 @@ def test_clipped_surrogate_by_hand() -> None:
 
 def test_value_loss_takes_the_worse_of_plain_and_clipped() -> None:
     loss = ppo.value_loss(
-        torch.tensor([[1.0]]), torch.tensor([[0.0]]), torch.tensor([[1.0]]), torch.ones(1, 1), 0.2
+        torch.tensor([[1.0]]),
+        torch.tensor([[0.0]]),
+        torch.tensor([[1.0]]),
+        torch.ones(1, 1),
+        0.2,
+        1,
     )
     assert float(loss) == pytest.approx(0.5 * 0.8**2)
 
@@ -90,8 +96,8 @@ def test_log_probabilities_are_those_of_a_softmax_at_the_temperature() -> None:
         vocabulary=11, width=8, layers=1, heads=2, kv_heads=2, hidden=16, context=8
     )
     model = Decoder(config, seed=1)
-    ids, answer = ppo.lay_out([[1, 2], [3]], [[4, 5], [6]], pad=0)
-    got = ppo.token_log_probabilities(model, ids, answer, 0.7)
+    ids, answer = lay_out([[1, 2], [3]], [[4, 5], [6]], pad=0)
+    got = token_log_probabilities(model, ids, answer, 0.7)
     logits = model.logits(model(ids[:, :-1])) / 0.7
     want = torch.log_softmax(logits, -1).gather(2, ids[:, 1:, None]).squeeze(2) * answer
     assert torch.allclose(got, want, atol=1e-6)

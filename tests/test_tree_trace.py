@@ -17,7 +17,7 @@ import torch
 from tree_kit import Garden
 
 from regrow.align import fit
-from regrow.align.rlhf import steps_in
+from regrow.align.reinforcement import steps_in
 from regrow.align.rows import TextRows
 from regrow.corpus.mixture import Schedule
 from regrow.corpus.reads import tally

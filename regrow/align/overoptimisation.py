@@ -5,36 +5,53 @@ sec. 3). Where prompts can be judged by raters that the reward model never learn
 score of the likeliest answers to a fixed set of prompts is watched: the best weights by it are
 kept, and when it has fallen while the reward rose, the policy returns to them under a doubled KL
 weight.
+
+Weights that were chosen by a score are flattered by it. So another set of prompts is held out from
+training and from choosing alike, and what a run gained is told by those.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
+from regrow.records import Conversation
+from regrow.seeds import rng
+
+#: How many prompts the guard watches, at most.
+WATCHED = 128
+
+#: Judges answers to prompts that have a `check`, without noise: one number an answer.
+Truth = Callable[[Sequence[Conversation], Sequence[str]], Sequence[float]]
 Verdict = Literal["", "best", "fell"]
 
 
 @dataclass
 class GoldGuard:
-    """Judges weights by the gold score and the reward of their answers to the same prompts.
+    """Judges weights by the gold scores and the mean reward of their answers to the same prompts.
 
     `fall` is how far gold may lie below its best, in points of the raters' scale, and `returns` how
-    often the policy is sent back before the run ends.
+    often the policy is sent back before the run ends. Weights are the best only where they gained
+    more than a standard error, so that luck on these prompts is not taken for skill.
     """
 
     fall: float = 0.1
     returns: int = 3
-    best: float | None = None
+    best: list[float] = field(default_factory=list)  # gold by prompt
     best_reward: float = 0.0
     returned: int = 0
 
-    def note(self, gold: float, reward: float) -> Verdict:
+    def note(self, golds: Sequence[float], reward: float) -> Verdict:
         """What these scores say of the weights that they were measured on."""
-        if self.best is None or gold > self.best:
-            self.best, self.best_reward = gold, reward
+        gains = np.asarray(golds) - np.asarray(self.best or golds)
+        gain, error = float(gains.mean()), float(gains.std()) / len(gains) ** 0.5
+        if not self.best or gain > error:
+            self.best, self.best_reward = [float(gold) for gold in golds], reward
             return "best"
-        if gold < self.best - self.fall and reward > self.best_reward:
+        if gain < -self.fall and reward > self.best_reward:
             self.returned += 1
             return "fell"
         return ""
@@ -47,3 +64,38 @@ class GoldGuard:
     def state(self) -> dict[str, Any]:
         """What `GoldGuard(**state)` goes on from."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Aside:
+    """Prompts that a policy never learns from, and `rest`, which it does."""
+
+    watched: Sequence[Conversation]
+    held: Sequence[Conversation]
+    rest: Sequence[Conversation]
+
+
+def put_aside(prompts: Sequence[Conversation], seed: int, most: int, watch: bool) -> Aside:
+    """Of the prompts that can be judged at most a quarter to hold out (and at most `most`), and
+    another to watch."""
+    judged = [i for i, prompt in enumerate(prompts) if prompt.check]
+    order = rng(seed, "aside").permutation(len(judged))
+    quarter = len(judged) // 4
+    held = {judged[i] for i in order[: min(most, quarter) if quarter > 1 else 0]}
+    rest = order[len(held) :]
+    watched = {judged[i] for i in rest[: min(WATCHED, quarter) if watch else 0]}
+    return Aside(
+        [prompts[i] for i in sorted(watched)],
+        [prompts[i] for i in sorted(held)],
+        [prompt for i, prompt in enumerate(prompts) if i not in watched | held],
+    )
+
+
+def change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """What a score gained on the same prompts, with the standard error of the paired difference."""
+    was, now = before.astype(float), after.astype(float)
+    gain = now - was
+    return {
+        "before": float(was.mean()), "after": float(now.mean()), "gain": float(gain.mean()),
+        "error": float(gain.std(ddof=1) / len(gain) ** 0.5), "n": len(gain),
+    }  # fmt: skip

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from regrow.align.reward import RewardModel, pad_right
-from regrow.model.decoder import Decoder
+from regrow.align.reward import RewardModel
+from regrow.align.rollouts import last_places
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,59 +32,17 @@ class PpoSettings:
     score_clip: float = 4.0
 
 
-@dataclass(frozen=True, slots=True)
-class Rollouts:
-    """Answers of one step, right-padded.
-
-    ids [n, t + 1]; `answer` [n, t] is 1 where the *target* ids[:, 1:] belongs to the answer;
-    `scores` [n] from the reward model; `log_old`, `log_ref`, `values_old` [n, t].
-    """
-
-    ids: Tensor
-    answer: Tensor
-    scores: Tensor
-    log_old: Tensor
-    log_ref: Tensor
-    values_old: Tensor
-
-
-def token_log_probabilities(
-    model: Decoder, ids: Tensor, answer: Tensor, temperature: float
-) -> Tensor:
-    """log pi of each target under logits / temperature, [n, t]; 0 outside the answer.
-
-    Only answer positions go through the output matrix, which is most of the cost of a small model.
-    """
-    hidden = model(ids[:, :-1])
-    chosen = answer.bool()
-    logits = model.logits(hidden[chosen]) / temperature
-    picked = -functional.cross_entropy(logits, ids[:, 1:][chosen], reduction="none")
-    out = torch.zeros(answer.shape, dtype=torch.float32)
-    return out.masked_scatter(chosen, picked)
-
-
-def lay_out(
-    prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad: int
-) -> tuple[Tensor, Tensor]:
-    """Ids [n, t + 1] and the mask of answer targets [n, t]."""
-    ids, last = pad_right([[*p, *a] for p, a in zip(prompts, answers)], pad)
-    place = torch.arange(ids.shape[1] - 1)[None]
-    starts = torch.tensor([len(p) - 1 for p in prompts])[:, None]
-    return ids, ((place >= starts) & (place < last[:, None])).float()
-
-
 def token_rewards(
     scores: Tensor, log_old: Tensor, log_ref: Tensor, answer: Tensor, beta: float
 ) -> Tensor:
-    """Rewards [n, t]: the KL penalty on every answer token, the score on the last one."""
+    """Rewards [n, t]: the KL penalty on every answer token, the score on the last one.
+
+    The penalty is the plain log ratio (k1 of Schulman 2020), which may be negative and is not
+    clamped: only so is its sum over an answer the KL in the mean.
+    """
     rewards = -beta * (log_old - log_ref) * answer
     last = last_places(answer)
     return rewards.scatter_add(1, last[:, None], scores[:, None].to(rewards.dtype))
-
-
-def last_places(answer: Tensor) -> Tensor:
-    """The place of each row's last answer token, [n]."""
-    return (answer * torch.arange(1, answer.shape[1] + 1)).argmax(1)
 
 
 def advantages(
@@ -124,31 +81,37 @@ def whiten(values: Tensor, mask: Tensor, groups: Sequence[str] | None = None) ->
 
 
 def policy_loss(
-    log_new: Tensor, log_old: Tensor, advantage: Tensor, answer: Tensor, clip: float
+    log_new: Tensor, log_old: Tensor, advantage: Tensor, answer: Tensor, clip: float, count: float
 ) -> tuple[Tensor, float]:
-    """The clipped surrogate (Schulman et al. 2017, eq. 7) per token, and the share clipped."""
+    """The clipped surrogate (Schulman et al. 2017, eq. 7) and the share of tokens clipped.
+
+    It is summed over tokens and divided by `count`, the tokens of a mean minibatch: so each token
+    of a step weighs the same, whatever minibatch it falls into.
+    """
     ratio = torch.exp(log_new - log_old)
     plain = -advantage * ratio
     clipped = -advantage * ratio.clamp(1 - clip, 1 + clip)
-    count = answer.sum().clamp(min=1)
-    share = float(((clipped > plain) * answer).sum() / count)
+    share = float(((clipped > plain) * answer).sum() / answer.sum().clamp(min=1))
     return (torch.maximum(plain, clipped) * answer).sum() / count, share
 
 
-def value_loss(values: Tensor, old: Tensor, returns: Tensor, answer: Tensor, clip: float) -> Tensor:
+def value_loss(
+    values: Tensor, old: Tensor, returns: Tensor, answer: Tensor, clip: float, count: float
+) -> Tensor:
     """Half the squared error, the worse of plain and clipped around the old value."""
     near = old + (values - old).clamp(-clip, clip)
     worst = torch.maximum((values - returns) ** 2, (near - returns) ** 2)
-    return 0.5 * (worst * answer).sum() / answer.sum().clamp(min=1)
+    return 0.5 * (worst * answer).sum() / count
 
 
 class KlController:
     """The KL weight: fixed, or steered to a target (Ziegler et al. 2019, sec. 2.2).
 
-    `target` is in nats a token. The error is clipped to +-0.2 and `horizon` is in answers.
+    `target` is in nats an answer (6 in that paper). The error is clipped to +-0.2, and `horizon` is
+    in answers (10,000 in its code).
     """
 
-    def __init__(self, beta: float, target: float | None = None, horizon: float = 2000.0) -> None:
+    def __init__(self, beta: float, target: float | None = None, horizon: float = 10_000) -> None:
         self.beta, self.target, self.horizon = beta, target, horizon
 
     def update(self, kl: float, answers: int) -> None:

@@ -31,7 +31,7 @@ from regrow.records import Item
 from regrow.seeds import derive
 
 #: Stages after which a node speaks in its chat template.
-TUNED = ("supervised", "feedme", "rlhf")
+TUNED = ("supervised", "feedme", "rlhf", "grpo", "dpo")
 #: Items of a cell that choose a base node's format and are never scored.
 SELECTION = 24
 #: Abilities that are measured on documents and have no items.

@@ -111,7 +111,7 @@ def node_inputs(recipe: Recipe, name: str, parent: str | None, corpus: str,
             **(_mixture(recipe, mixture) if mixture else {}),
             "parent": f"{node.parent} {parent}" if node.parent else None,
             "corpus": corpus,
-            **(_ratings(recipe, name, digests) if node.stage in ("feedme", "rlhf") else {}),
+            **(_ratings(recipe, name, digests) if node.stage in ("feedme", "rlhf", "dpo") else {}),
         }
     )
 

@@ -14,7 +14,9 @@ from regrow.tree import graph
 from regrow.tree.models import ModelSpec
 from regrow.tree.settings import (
     Count,
+    DpoSettings,
     FeedmeSettings,
+    GrpoSettings,
     ImportSettings,
     PretrainSettings,
     RlhfSettings,
@@ -169,6 +171,20 @@ class RlhfNode(_Node):
     settings: RlhfSettings = RlhfSettings()
 
 
+class GrpoNode(_Node):
+    """GRPO on answers that can be verified."""
+
+    stage: Literal["grpo"]
+    settings: GrpoSettings = GrpoSettings()
+
+
+class DpoNode(_Node):
+    """DPO on rated samples."""
+
+    stage: Literal["dpo"]
+    settings: DpoSettings = DpoSettings()
+
+
 class ImportNode(_Node):
     """A Hugging Face folder taken as it is."""
 
@@ -176,7 +192,7 @@ class ImportNode(_Node):
     settings: ImportSettings
 
 
-NodeSpec = PretrainNode | SupervisedNode | FeedmeNode | RlhfNode | ImportNode
+NodeSpec = PretrainNode | SupervisedNode | FeedmeNode | RlhfNode | GrpoNode | DpoNode | ImportNode
 
 
 class Recipe(Strict):

@@ -221,12 +221,10 @@ class FeedmeSettings(SupervisedSettings):
     reward: RewardSettings = RewardSettings()
 
 
-class RlhfSettings(Strict):
-    """Reward model on rankings, then PPO against it with a KL term and a pretraining mix.
+class ReinforcementSettings(Strict):
+    """What all policies have that learn from their own answers.
 
     A node's `tokens` bound what the answers may take: steps = tokens / (rows * samples * length).
-    With `dialogue` the parent is first tuned on dialogues (`tuning_tokens`) and half
-    of the prompts are dialogues.
     """
 
     rows: int = Field(default=64, gt=0, description="prompts answered a step")
@@ -234,11 +232,39 @@ class RlhfSettings(Strict):
     length: int = Field(default=64, gt=0, description="longest answer in tokens")
     temperature: float = Field(default=1.0, gt=0)
     rate: float = Field(default=1e-4, gt=0, description="learning rate of the policy (Adam)")
-    value_rate: float = Field(default=3e-4, gt=0, description="learning rate of the value model")
     warmup: int = Field(default=5, ge=0, description="steps of warm-up")
     kl: float = Field(default=0.05, ge=0, description="weight of the KL term, per token")
+    clip_ratio: float = Field(default=0.2, gt=0)
+    minibatches: int = Field(default=4, gt=0, description="updates in a pass")
+    epochs: int = Field(default=1, gt=0, description="passes over each batch of answers")
+    average: float = Field(
+        default=0.0, ge=0, lt=1, description="decay of the weights' moving average; 0 for none"
+    )
+    held_out: int = Field(
+        default=128,
+        ge=0,
+        description="prompts, at most, that are not learnt from and tell the gain",
+    )
+    pretraining_mix: float = Field(
+        default=0.5, ge=0, description="weight of the pretraining loss (InstructGPT's gamma)"
+    )
+    mix_rows: int = Field(default=4, gt=0, description="pretraining rows a minibatch")
+    mixture: str | None = None
+
+
+class RlhfSettings(ReinforcementSettings):
+    """Reward model on rankings, then PPO against it with a KL term and a pretraining mix.
+
+    With `dialogue` the parent is first tuned on dialogues (`tuning_tokens`) and half of the prompts
+    are dialogues.
+    """
+
+    value_rate: float = Field(default=3e-4, gt=0, description="learning rate of the value model")
     kl_target: float | None = Field(
-        default=None, gt=0, description="nats a token that an adaptive weight steers to"
+        default=None, gt=0, description="nats an answer that an adaptive weight steers to"
+    )
+    kl_horizon: float = Field(
+        default=10_000, gt=0, description="answers in which an adaptive weight moves by its error"
     )
     gold_fall: float | None = Field(
         default=0.1,
@@ -246,17 +272,35 @@ class RlhfSettings(Strict):
         description="points of the unseen raters' score that may be lost before the policy returns "
         "to its best and the KL weight doubles",
     )
-    clip_ratio: float = Field(default=0.2, gt=0)
-    epochs: int = Field(default=1, gt=0, description="passes over each batch of answers")
-    pretraining_mix: float = Field(
-        default=0.5, ge=0, description="weight of the pretraining loss (InstructGPT's gamma)"
-    )
-    mix_rows: int = Field(default=4, gt=0, description="pretraining rows a minibatch")
-    mixture: str | None = None
     dialogue: bool = False
     tuning_tokens: Count = Field(default=0, ge=0)
     tuning: SupervisedSettings = SupervisedSettings()
     reward: RewardSettings = RewardSettings()
+
+
+class GrpoSettings(ReinforcementSettings):
+    """GRPO on answers that can be verified: numbers, and programs that are run on tests."""
+
+    rows: int = Field(default=16, gt=0, description="prompts answered a step")
+    samples: int = Field(default=8, gt=1, description="answers a prompt, held against each other")
+    kl: float = Field(default=0.04, ge=0, description="weight of the KL term in the loss")
+    pretraining_mix: float = Field(default=0.0, ge=0, description="weight of the pretraining loss")
+    verify: tuple[Literal["number", "program"], ...] = ("number", "program")
+
+
+class DpoSettings(Training):
+    """DPO on rated samples and comparisons; a node's `tokens` bound the rows that are read."""
+
+    rows: int = Field(default=16, gt=0, description="prompts a step, each with all its answers")
+    optimizer: Optimizer = "adamw"
+    rate: float = Field(default=1e-4, gt=0)
+    warmup: int = Field(default=10, ge=0)
+    beta: float = Field(default=0.1, gt=0, description="weight of the distance from the parent")
+    prompts: Count = Field(default=2048, gt=0)
+    samples: int = Field(default=4, gt=1, description="answers ranked a prompt")
+    length: int = Field(default=64, gt=0, description="longest answer in tokens")
+    temperature: float = Field(default=1.0, gt=0)
+    margin: float = Field(default=1.0, ge=0, description="ratings no further apart are ties")
 
 
 class ImportSettings(Strict):

@@ -54,7 +54,7 @@ class Stage:
     A stage that is not `resumable` starts over in an empty folder.
 
     The registry has one for each stage name of a recipe (pretrain, supervised, feedme, rlhf,
-    import) and for the steps around them: world, corpus, measure (writes scores.json and
+    grpo, dpo, import) and for the steps around them: world, corpus, measure (writes scores.json and
     items.jsonl.gz into the node's folder) and report.
     """
 

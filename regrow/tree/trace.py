@@ -119,7 +119,7 @@ class _Phase:
     def until(self, step: int) -> Ranges:
         """The rows [first, end) in the weights after so many steps."""
         if self.told and self.lines:
-            from regrow.align.rlhf import steps_in
+            from regrow.align.reinforcement import steps_in
 
             whole = step == self.steps
             own = self.ends[0][1]
@@ -137,13 +137,17 @@ def _phases(folder: Path, edge: Edge) -> Iterator[_Phase]:
             yield from _training(key.replace("_", " "), record[key], folder / name)
     if "training" in record:
         yield from _training("training", record, folder)
-    if "ppo" in record:
-        lines, read = record["ppo"]["steps"], record["ppo"].get("read")
+    for name in ("ppo", "grpo"):
+        if name not in record:
+            continue
+        lines, read = record[name]["steps"], record[name].get("read")
         if read or not edge.inputs.get("settings.pretraining_mix"):
             own = read["rows_a_step"] if read else 0
             ends = [(number, (number + 1) * own) for number in range(len(lines))]
             told = read["rows"] if read else None
-            yield _Phase("ppo", told, ends, len(lines), (), lines, record["ppo"].get("last"))
+            yield _Phase(name, told, ends, len(lines), (), lines, record[name].get("last"))
+    if "dpo" in record:  # learns from ratings alone
+        yield _Phase("dpo", None, (), record["dpo"]["training"]["steps"])
 
 
 def _training(name: str, record: Mapping[str, Any], folder: Path) -> Iterator[_Phase]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from regrow.tree.settings import RlhfSettings
+from regrow.tree.settings import DpoSettings, RlhfSettings
 from regrow.tree.stage import Stage, StageContext
 from regrow.tree.stages.documents import grow_corpus, grow_world
 from regrow.tree.stages.outcome import import_folder, measure_node, write_report
+from regrow.tree.stages.preferences import dpo
 from regrow.tree.stages.pretraining import pretrain
 from regrow.tree.stages.reinforcement import rlhf
 from regrow.tree.stages.tuning import feedme, supervised
+from regrow.tree.stages.verified import grpo
 
 
 def _tokens(context: StageContext) -> float:
@@ -32,6 +34,13 @@ def _rlhf_tokens(context: StageContext) -> float:
     return settings.tuning_tokens + 2 * work if settings.dialogue else work
 
 
+def _dpo_tokens(context: StageContext) -> float:
+    """A rated sample costs as much here, and every row is read by two models."""
+    settings = context.node.settings if context.node else None
+    rated = settings.prompts * settings.samples if isinstance(settings, DpoSettings) else 0
+    return 1.5 * _tokens(context) + 60.0 * rated
+
+
 #: Estimates are fitted to seedling and laptop on two cores.
 STAGES: Mapping[str, Stage] = {
     "world": Stage(
@@ -44,6 +53,8 @@ STAGES: Mapping[str, Stage] = {
     "supervised": Stage(supervised, _tokens),
     "feedme": Stage(feedme, _tokens),
     "rlhf": Stage(rlhf, _rlhf_tokens),
+    "grpo": Stage(grpo, lambda context: 4 * _tokens(context)),
+    "dpo": Stage(dpo, _dpo_tokens),
     "import": Stage(import_folder, lambda context: 2.0, unit="seconds"),
     "measure": Stage(
         measure_node,

@@ -10,7 +10,7 @@ from regrow.errors import RegrowError
 from regrow.files import read_json, write_json
 from regrow.records import Conversation
 from regrow.tree import edge
-from regrow.tree.settings import RlhfSettings
+from regrow.tree.settings import ReinforcementSettings, RlhfSettings
 from regrow.tree.stage import StageContext
 from regrow.tree.stages.materials import (
     conversations,
@@ -111,54 +111,62 @@ def _ppo(
     reward: Any,
 ) -> dict[str, Any]:
     from regrow.align.ppo import PpoSettings
-    from regrow.align.rlhf import Rlhf, RlhfLoop, steps_in
+    from regrow.align.rlhf import Rlhf, RlhfLoop
     from regrow.worlds.raters import gold
 
-    node = context.node
-    assert node is not None
-    steps = max(1, node.tokens // (settings.rows * settings.samples * settings.length))
     loop = RlhfLoop(
-        steps=steps,
-        prompts=settings.rows,
-        samples=settings.samples,
-        length=settings.length,
-        epochs=settings.epochs,
-        rate=settings.rate,
-        value_rate=settings.value_rate,
-        warmup=settings.warmup,
-        kl=settings.kl,
-        kl_target=settings.kl_target,
-        mix_rows=settings.mix_rows,
+        **loop_words(context, settings),
         gold_fall=settings.gold_fall,
+        value_rate=settings.value_rate,
+        kl_target=settings.kl_target,
+        kl_horizon=settings.kl_horizon,
         ppo=PpoSettings(
             clip_ratio=settings.clip_ratio,
             pretraining_mix=settings.pretraining_mix,
             temperature=settings.temperature,
         ),
     )
-    mix = None
-    if settings.pretraining_mix:
-        if settings.mixture is None:
-            raise RegrowError(f"{context.name} mixes in pretraining and so needs settings.mixture")
-        rows = steps * settings.epochs * loop.minibatches * loop.mix_rows
-        mix = text_rows(context, settings.mixture, model, rows, "pretraining mix")
-    run = Rlhf(
-        model,
-        reward,
-        tokenizer,
-        prompts,
-        loop,
-        seed=context.seed,
-        mix=mix,
-        gold=lambda prompt, answer: gold(prompt, answer),
-    )
+    mix = pretraining_rows(context, settings, model, loop)
+    run = Rlhf(model, reward, tokenizer, prompts, loop, seed=context.seed, mix=mix, gold=gold)
+    return grown(context, run, mix)
+
+
+def loop_words(context: StageContext, settings: ReinforcementSettings) -> dict[str, Any]:
+    """The words of a recipe that every loop has."""
+    assert context.node is not None
+    steps = context.node.tokens // (settings.rows * settings.samples * settings.length)
+    same = (
+        "samples", "length", "minibatches", "epochs", "rate", "warmup", "kl", "average", "mix_rows",
+        "held_out",
+    )  # fmt: skip
+    words = {name: getattr(settings, name) for name in same}
+    return {"steps": max(1, steps), "prompts": settings.rows, **words}
+
+
+def pretraining_rows(
+    context: StageContext, settings: ReinforcementSettings, model: Any, loop: Any
+) -> Any:
+    """Rows of the pretraining mix for a whole run; None where the recipe wants none."""
+    if not settings.pretraining_mix:
+        return None
+    if settings.mixture is None:
+        raise RegrowError(f"{context.name} mixes in pretraining and so needs settings.mixture")
+    rows = loop.steps * loop.epochs * loop.minibatches * loop.mix_rows
+    return text_rows(context, settings.mixture, model, rows, "pretraining mix")
+
+
+def grown(context: StageContext, run: Any, mix: Any) -> dict[str, Any]:
+    """Run a policy to its end; what the edge record tells of it."""
+    from regrow.align.reinforcement import steps_in
+
     figures = run.run(context.folder, context.progress)
     run.optimizer.trainable.release()
     if mix is not None:  # rows of the mix beside each step
-        own = loop.epochs * loop.minibatches * loop.mix_rows
+        own = run.loop.epochs * run.loop.minibatches * run.loop.mix_rows
         seen = [
-            (step * own, (step + 1) * own)
-            for step in steps_in(figures["steps"], figures.get("last"))
+            (step * own, (step + 1) * own) for step in steps_in(figures["steps"], figures["last"])
         ]
         figures["read"] = read(mix, seen) | {"rows_a_step": own}
-    return {**figures, "beta": run.controller.beta, "prompts": len(prompts)}
+    aside = {"watched": len(run.aside.watched), "held_out": len(run.aside.held)}
+    told = {"prompts": len(run.prompts) + sum(aside.values()), "aside": aside}
+    return {**figures, "beta": run.beta, **told}

@@ -1,0 +1,115 @@
+"""GRPO's pieces against hand-computed values, and what counts as a right answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+import torch
+from rl_tiny import GRPO, asked, grpo
+
+from regrow.align.grpo import group_advantages, kl_estimate
+from regrow.align.verify import final_number, right_number, verifiable
+from regrow.records import Conversation, Message
+from regrow.tree.stages.verified import verify
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_an_advantage_is_the_reward_held_against_the_other_answers_of_its_prompt() -> None:
+    scores = torch.tensor([1.0, 0.0, 0.0, 0.0, 5.0, 7.0])
+    found = group_advantages(scores, ["a", "a", "a", "a", "b", "b"])
+    # Mean 1/4, sample deviation 1/2; mean 6, sample deviation sqrt(2).
+    wanted = [1.5, -0.5, -0.5, -0.5, -1 / math.sqrt(2), 1 / math.sqrt(2)]
+    assert torch.allclose(found, torch.tensor(wanted))
+
+
+def test_a_group_of_equal_rewards_says_nothing() -> None:
+    assert group_advantages(torch.full((4,), 0.3), ["a"] * 4).tolist() == [0.0] * 4
+
+
+def test_the_kl_estimate_by_hand() -> None:
+    new, ref = torch.log(torch.tensor([0.5, 0.2])), torch.log(torch.tensor([0.25, 0.2]))
+    assert torch.allclose(kl_estimate(new, ref), torch.tensor([0.5 - math.log(0.5) - 1, 0.0]))
+
+
+def test_the_kl_estimate_is_the_kl_in_the_mean() -> None:
+    p, q = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.2, 0.3, 0.5])
+    assert float((p * kl_estimate(p.log(), q.log())).sum()) == pytest.approx(
+        float((p * (p / q).log()).sum())
+    )
+
+
+def test_the_loss_of_the_first_minibatch_by_hand() -> None:
+    run = grpo(replace(GRPO, minibatches=1))
+    rollouts, groups, _ = run.roll_out(0)
+    advantage = group_advantages(rollouts.scores, groups)
+    # Ratio 1 and no distance yet: what is left is the mean advantage of a token.
+    wanted = -float((advantage[:, None] * rollouts.answer).sum() / rollouts.answer.sum())
+    assert run.update(rollouts, groups, 0)["policy_loss"] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_answers_to_one_prompt_are_one_group() -> None:
+    run = grpo()
+    rollouts, groups, _ = run.roll_out(0)
+    prompts = [tuple(ids[: int(a.argmax()) + 1].tolist())
+               for ids, a in zip(rollouts.ids, rollouts.answer)]  # fmt: skip
+    assert groups == [str(n // 8) for n in range(64)]
+    assert all(prompts[8 * n] == prompts[8 * n + 7] for n in range(8))
+
+
+def test_an_answer_without_its_end_is_not_right() -> None:
+    run = grpo(verify=lambda prompts, answers: [1.0] * len(answers))
+    drawn = run.draw(asked()[:2], seed=2, samples=50)
+    assert run.worth(drawn).tolist() == [float(one.answer.finished) for one in drawn]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("She has 3 + 4 = 7. The answer is 7.", "7"),
+        ("The answer is 5. No: the answer is: $1,250.50.", "1250.50"),
+        ("48/2 = 24 clips\n#### 72", "72"),
+        ("It falls from 8-5 to -3", "-3"),
+        ("so \\boxed{18} eggs", "18"),
+        ("about .5 of it", ".5"),
+    ],
+)
+def test_the_final_number_of_an_answer(text: str, number: str) -> None:
+    assert final_number(text) == Decimal(number)
+
+
+def test_an_answer_without_a_number_has_none() -> None:
+    assert final_number("I do not know.") is None
+
+
+def test_demonstrations_become_prompts_that_hold_their_number_or_their_tests() -> None:
+    def shown(answer: str, **check: object) -> Conversation:
+        return Conversation((Message("user", "Q"), Message("assistant", answer)), check=check)
+
+    tests = [[[2], 4]]
+    found = verifiable(
+        [
+            shown("3 + 4 = 7.\nThe answer is 1,007."),
+            shown("The colour is blue."),
+            shown("def double(n):\n    return n * 2", entry="double", tests=tests),
+            shown("The answer is unknown."),
+        ]
+    )
+    assert [one.check["kind"] for one in found] == ["number", "program"]
+    assert found[0].messages == (Message("user", "Q"),)
+    assert right_number(found[0], "The answer is 1007.0.")
+    assert not right_number(found[0], "The answer is 1.")
+    assert found[1].check["tests"] == tests
+
+
+def test_the_verifier_runs_programs_and_reads_numbers() -> None:
+    number = Conversation((Message("user", "3 + 4?"),), check={"kind": "number", "answers": ["7"]})
+    check = {"kind": "program", "entry": "double", "tests": [[[2], 4], [[5], 10]]}
+    coded = Conversation((Message("user", "Write double."),), check=check)
+    right = "def double(n):\n    return n * 2"
+    answers = ["The answer is 7.", right, "I cannot.", "def double(n):\n    return n + 2", "7"]
+    prompts = [number, coded, number, coded, coded]
+    assert verify(prompts, answers) == [1.0, 1.0, 0.0, 0.0, 0.0]
