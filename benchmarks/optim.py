@@ -35,6 +35,7 @@ def gradients(model: nn.Module) -> None:
 def ours(model: nn.Module, name: str) -> Step:
     optimizer = build(model, OptimSettings(name, rate=1e-3), choose("fp32"))
     gradients(model)
+    optimizer.trainable.gather()
     return optimizer.step
 
 

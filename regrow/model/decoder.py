@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regrow.errors import RegrowError
-from regrow.model import fused
+from regrow.model import folded, fused
 from regrow.model.attention import Cache, Cached, Sight, View, WholeRows
 from regrow.model.config import ModelConfig
 from regrow.model.init import draw_weights
-from regrow.model.norms import Norm
+from regrow.model.norms import Norm, through
 
 
 class Linear(nn.Linear):
@@ -34,18 +34,17 @@ class Attention(nn.Module):
         self.v = Linear(d, config.kv_heads * config.head_dim, bias)
         self.out = Linear(config.heads * config.head_dim, d, bias)
 
-    def project(self, x_btd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries [b, t, heads, d] and keys and values [b, t, kv_heads, d]."""
-        b, t, _ = x_btd.shape
-        return (
-            self.q(x_btd).view(b, t, self.heads, self.head_dim),
-            self.k(x_btd).view(b, t, self.kv_heads, self.head_dim),
-            self.v(x_btd).view(b, t, self.kv_heads, self.head_dim),
+    def project(self, x_btd: Tensor, norm: Norm | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [b, t, heads, d] and keys and values [b, t, kv_heads, d] of norm(x)."""
+        q, k, v = (
+            y.unflatten(2, (-1, self.head_dim))
+            for y in through(norm, x_btd, self.q, self.k, self.v)
         )
+        return q, k, v
 
-    def forward(self, x_btd: Tensor, view: View) -> Tensor:
-        """Attend to what the view lets this layer see."""
-        y: Tensor = self.out(view(self.layer, *self.project(x_btd)).flatten(2))
+    def forward(self, x_btd: Tensor, view: View, norm: Norm | None = None) -> Tensor:
+        """Attend to what the view lets this layer see of norm(x)."""
+        y: Tensor = self.out(view(self.layer, *self.project(x_btd, norm)).flatten(2))
         return y
 
 
@@ -75,21 +74,26 @@ class Block(nn.Module):
             a = config.residual_scale
             x = self.attention_norm(a * x + self._drop(self.attention(x, view)))
             return self.mlp_norm(a * x + self._drop(self.mlp(x)))
-        x = x + self._drop(self.attention(self.attention_norm(x), view))
-        return x + self._drop(self.mlp(self.mlp_norm(x)))
+        x = x + self._drop(self.attention(x, view, self.attention_norm))
+        return x + self._drop(self.mlp(x, self.mlp_norm))
 
-    def mlp(self, x: Tensor) -> Tensor:
-        """The feed-forward half; gates as in Shazeer 2020."""
+    def mlp(self, x: Tensor, norm: Norm | None = None) -> Tensor:
+        """The feed-forward half on norm(x); gates as in Shazeer 2020."""
         kind = self.config.activation
         # Gate and up stay apart: silu over a strided half costs twice as much as two products.
         if self.gate is not None:
-            act = functional.silu if kind == "swiglu" else functional.gelu
-            hidden = act(self.gate(x)) * self.up(x)
-        elif kind == "relu":
-            hidden = functional.relu(self.up(x))
+            gate, up = through(norm, x, self.gate, self.up)
+            if kind == "swiglu" and self.down.bias is None:
+                return folded.gated_map(gate, up, self.down.weight)
+            hidden = (functional.silu(gate) if kind == "swiglu" else functional.gelu(gate)) * up
         else:
+            (up,) = through(norm, x, self.up)
             approximate = "tanh" if kind == "gelu-tanh" else "none"
-            hidden = functional.gelu(self.up(x), approximate=approximate)
+            hidden = (
+                functional.relu(up)
+                if kind == "relu"
+                else functional.gelu(up, approximate=approximate)
+            )
         y: Tensor = self.down(hidden)
         return y
 

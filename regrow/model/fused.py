@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regrow.model.folded import wide
+
 #: Queries handled together; a block reads no key after its last query, so smaller blocks skip more
 #: of the masked half, larger ones make better products. 64 was the quickest at context 256.
 QUERY_BLOCK = 64
@@ -42,37 +44,6 @@ def _unrotate(g_bhtd: Tensor, cos_td: Tensor, sin_td: Tensor) -> Tensor:
     """The transpose of `rotate`: a rotation by the opposite angle."""
     turned = torch.roll(g_bhtd, g_bhtd.shape[-1] // 2, -1)
     return (g_bhtd * cos_td).addcmul_(turned, sin_td, value=-1)
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    """The dtype that sums of these numbers are kept in: at least fp32."""
-    return torch.promote_types(x.dtype, torch.float32)
-
-
-class _RMSNorm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_wide(x))
-        inverse = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
-        unit = x * inverse
-        ctx.save_for_backward(unit, inverse, gain)
-        return unit * gain
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        unit, inverse, gain = ctx.saved_tensors
-        grad = grads[0]
-        d_gain = (grad * unit).reshape(-1, gain.shape[0]).sum(0, dtype=_wide(unit))
-        d_unit = grad * gain
-        along = (d_unit * unit).sum(-1, keepdim=True, dtype=_wide(unit))
-        along = along.div_(-gain.shape[0]).to(unit.dtype)
-        return d_unit.addcmul_(unit, along).mul_(inverse), d_gain.to(gain.dtype), None
-
-
-def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
-    """Root-mean-square norm over the last dimension (Zhang & Sennrich 2019); statistics in fp32."""
-    y: Tensor = _RMSNorm.apply(x, gain, eps)
-    return y
 
 
 def _blocks(x_bthd: Tensor, count: int, size: int) -> Tensor:
@@ -180,7 +151,7 @@ class _Embedding(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         (ids,) = ctx.saved_tensors
-        total = torch.zeros(ctx.shape, dtype=_wide(grads[0]), device=ids.device)
+        total = torch.zeros(ctx.shape, dtype=wide(grads[0]), device=ids.device)
         rows = grads[0].reshape(-1, ctx.shape[1]).to(total.dtype)
         return total.index_add_(0, ids.reshape(-1), rows).to(ctx.dtype), None
 
@@ -201,16 +172,16 @@ class _CrossEntropy(torch.autograd.Function):
         train = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         total = weights.sum().clamp_(min=1e-20)
         d_hidden = torch.empty_like(hidden) if train else None
-        wide = _wide(head)
-        d_head = torch.zeros(head.shape, dtype=wide, device=head.device)
-        loss = torch.zeros((), dtype=wide, device=head.device)
+        sums = wide(head)
+        d_head = torch.zeros(head.shape, dtype=sums, device=head.device)
+        loss = torch.zeros((), dtype=sums, device=head.device)
         for low in range(0, hidden.shape[0], LOSS_CHUNK):
             part = slice(low, low + LOSS_CHUNK)
             h, target, weight = hidden[part], targets[part, None], weights[part] / total
             logits = h @ head.t()
             p = torch.softmax(logits, -1)
-            nll = -p.gather(1, target).squeeze(1).to(wide).clamp_(min=1e-37).log_()
-            log_z = nll + logits.gather(1, target).squeeze(1).to(wide)
+            nll = -p.gather(1, target).squeeze(1).to(sums).clamp_(min=1e-37).log_()
+            log_z = nll + logits.gather(1, target).squeeze(1).to(sums)
             loss += (weight * (nll + z_loss * log_z.square())).sum()
             if d_hidden is None:
                 continue

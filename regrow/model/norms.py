@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regrow.model import fused
+from regrow.model import folded
 from regrow.model.config import ModelConfig
 
 
@@ -23,5 +23,14 @@ class Norm(nn.Module):
         """Normalise the last dimension; statistics in fp32."""
         if not self.rms:
             return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
-        y = fused.rms_norm(x, self.weight, self.eps)
+        y = folded.rms_norm(x, self.weight, self.eps)
         return y if self.bias is None else y + self.bias
+
+
+def through(norm: Norm | None, x: Tensor, *maps: nn.Linear) -> tuple[Tensor, ...]:
+    """The norm's output, or x itself where there is none, through each of the maps."""
+    plain = norm is not None and norm.rms and norm.bias is None
+    if norm is not None and plain and all(one.bias is None for one in maps):
+        return folded.normed_maps(x, norm.weight, norm.eps, *(one.weight for one in maps))
+    y = x if norm is None else norm(x)
+    return tuple(one(y) for one in maps)

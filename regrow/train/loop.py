@@ -197,9 +197,7 @@ class Run:
 
     def embedding_norm(self) -> float:
         """The norm of the embeddings' gradients alone."""
-        grad = self.optimizer.trainable.grad
-        views = [self.optimizer.trainable.view(grad, name) for name in self.embeddings]
-        return math.hypot(*(float(torch.linalg.vector_norm(view)) for view in views))
+        return self.optimizer.trainable.gradients.norm(self.embeddings)
 
     def gradients(self, model: nn.Module, loss_of: LossOf, batch_of: BatchOf) -> tuple[float, int]:
         """Accumulate a step's gradients; returns the mean loss and its number of tokens."""
@@ -216,7 +214,7 @@ class Run:
             self.optimizer.backward(loss, 1.0 if micro >= rows else n)
             total, count = total + float(loss.detach()) * n, count + n
         if micro < rows and count:
-            trainable.grad.div_(count)
+            trainable.gradients.scale(1 / count)
         return (total / count if count else 0.0), count
 
     def judge(self, now: Reading) -> str:

@@ -18,8 +18,8 @@ from regrow.train.scaling import LossScale
 
 NAMES = ("muon", "adamw", "adafactor")
 DECAYS = ("usual", "blocks", "matrices", "all")
-#: Weights that Muon works on at once: beyond some 8 MB they leave the cache, and a product for
-#: each matrix is quicker (by a tenth at width 768) and holds less memory.
+#: Weights that an update works on at once: beyond some 8 MB they leave the cache, and there a
+#: product for each of Muon's matrices is quicker (by a tenth at width 768) and holds less memory.
 TOGETHER = 1 << 21
 _IN_BLOCK = re.compile(r"(^|\.)blocks\.\d+\.")
 
@@ -99,7 +99,7 @@ class Optimizer:
 
     def gradient_norm(self) -> float:
         """The global norm of the gathered gradients, before clipping."""
-        return float(torch.linalg.vector_norm(self.trainable.grad))
+        return self.trainable.gradients.norm()
 
     def overflowed(self, norm: float) -> bool:
         """Whether the gradients of this norm are beyond fp16 at the present loss scale."""
@@ -121,7 +121,7 @@ class Optimizer:
                 return
             self.loss_scale.grow()
         if norm is not None and norm > clip > 0:
-            self.trainable.grad.mul_(clip / norm)
+            self.trainable.gradients.scale(clip / norm)
         self.count += 1
         self._muon(scale)
         (self._adafactor if self.settings.name == "adafactor" else self._adam)(scale)
@@ -135,7 +135,7 @@ class Optimizer:
         for names in self.groups.muon:
             rules.muon(
                 t.segment(t.master, names),
-                t.segment(t.grad, names),
+                t.gradients.part(*t.span(names)).view(len(names), *t.shapes[names[0]]),
                 t.segment(self.first, names),
                 rate=s.rate * scale,
                 decay=s.decay,
@@ -146,11 +146,12 @@ class Optimizer:
     def _adam(self, scale: float) -> None:
         s, t, begin = self.settings, self.trainable, self.groups.muon_end
         middle, end = self.groups.decayed, len(t.master)
-        for low, high, decay in ((begin, middle, s.decay), (middle, end, 0.0)):
-            if low < high:
+        for first, last, decay in ((begin, middle, s.decay), (middle, end, 0.0)):
+            for low in range(first, last, TOGETHER):
+                high = min(low + TOGETHER, last)
                 rules.adam(
                     t.master[low:high],
-                    t.grad[low:high],
+                    t.gradients.part(low, high),
                     self.first[low:high],
                     self.second[low - begin : high - begin],
                     count=self.count,
@@ -165,7 +166,7 @@ class Optimizer:
         for name in t.names:
             rules.adafactor(
                 t.view(t.master, name),
-                t.view(t.grad, name),
+                t.gradients.part(*t.span([name])).view(t.shapes[name]),
                 t.view(self.first, name),
                 t.view(self.second, name),
                 count=self.count,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from regrow.errors import RegrowError
 from regrow.train.device import CPU, synchronise
+from regrow.train.gradients import Gradients
 
 #: Half-precision products must be this many times as fast as fp32's to be worth their rounding.
 WORTH_IT = 1.5
@@ -98,18 +99,16 @@ def choose(wanted: str = "auto", device: torch.device = CPU) -> Precision:
 
 
 class Trainable:
-    """A model's weights as flat buffers: fp32 masters beside working weights and gradients.
+    """A model's weights as flat buffers: fp32 masters beside working weights, and gradients.
 
     After construction every parameter of the model is a view into `working` (dtype of the
-    precision); `master` and `grad` hold the same numbers and the gradients in fp32. In fp32
-    `working` is `master`, and the parameters' `.grad` are views into `grad`. Else every backward
-    pass leaves gradients of its own, so that autograd need not add them to zeros. The cycle:
+    precision); `master` holds the same numbers in fp32. In fp32 `working` is `master`. The cycle:
 
         trainable.zero_grad(); loss.backward(); trainable.gather(); ...update master...;
         trainable.publish()
 
-    Several backward passes may each be followed by `gather()`: they add up in fp32. `order` fixes
-    the place of the parameters, so that equal shapes lie side by side (`segment`).
+    Several backward passes may each be followed by `gather()`: they add up in fp32 (`gradients`).
+    `order` fixes the place of the parameters, so that equal shapes lie side by side (`segment`).
     """
 
     def __init__(
@@ -127,15 +126,14 @@ class Trainable:
             self.offsets[name], size = size, size + found[name].numel()
         device = found[self.names[0]].device
         self.master = torch.empty(size, dtype=torch.float32, device=device)
-        self.grad = torch.zeros_like(self.master)
         for name in self.names:
             self.view(self.master, name).copy_(found[name].detach())
         self.shared = precision.dtype == torch.float32
         self.working = self.master.to(precision.dtype)  # the same memory in fp32
         for name in self.names:
             found[name].data = self.view(self.working, name)
-            found[name].grad = self.view(self.grad, name) if self.shared else None
         self._parameters = found
+        self.gradients = Gradients({name: found[name] for name in self.names})
 
     def view(self, flat: Tensor, name: str) -> Tensor:
         """The part of a flat buffer that belongs to a parameter, in its shape."""
@@ -144,27 +142,21 @@ class Trainable:
 
     def segment(self, flat: Tensor, names: list[str]) -> Tensor:
         """Neighbouring parameters of one shape as [n, *shape], without a copy."""
-        start, shape = self.offsets[names[0]], self.shapes[names[0]]
-        return flat[start : start + len(names) * shape.numel()].view(len(names), *shape)
+        low, high = self.span(names)
+        return flat[low:high].view(len(names), *self.shapes[names[0]])
+
+    def span(self, names: list[str]) -> tuple[int, int]:
+        """Where neighbouring parameters begin and end in a flat buffer."""
+        last = names[-1]
+        return self.offsets[names[0]], self.offsets[last] + self.shapes[last].numel()
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
-        self.grad.zero_()
-        if not self.shared:
-            for parameter in self._parameters.values():
-                parameter.grad = None
+        self.gradients.clear()
 
     def gather(self, weight: float = 1.0) -> None:
-        """Move the gradients of the last backward pass, times `weight`, into the fp32 sum.
-
-        In fp32 they are there already, without the weight.
-        """
-        if self.shared:
-            return
-        for name, parameter in self._parameters.items():
-            if parameter.grad is not None:
-                self.view(self.grad, name).add_(parameter.grad, alpha=weight)
-                parameter.grad = None
+        """Add the gradients of the last backward pass, times `weight`, to those before."""
+        self.gradients.gather(weight)
 
     def publish(self) -> None:
         """Round the masters into the working weights."""

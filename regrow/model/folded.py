@@ -1,0 +1,110 @@
+"""A norm folded into the linear maps after it, and a gate into the one after that.
+
+A plain chain of norm, maps and gate keeps seven arrays of a token's size for the backward pass
+where four are enough: the rest is a pass away from them. Each part here keeps the least, and
+`tests/test_model_folded.py` holds it to the gradients of its plain twin.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """The dtype that sums of these numbers are kept in: at least fp32."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _unit(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x over its root mean square, and what it was multiplied by; statistics in fp32."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide(x))
+    inverse = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
+    return x * inverse, inverse
+
+
+def _unit_backward(d_unit: Tensor, unit: Tensor, inverse: Tensor) -> Tensor:
+    """The gradient of x; overwrites `d_unit`."""
+    along = (d_unit * unit).sum(-1, keepdim=True, dtype=wide(unit))
+    along = along.div_(-unit.shape[-1]).to(unit.dtype)
+    return d_unit.addcmul_(unit, along).mul_(inverse)
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
+        unit, inverse = _unit(x, eps)
+        ctx.save_for_backward(unit, inverse, gain)
+        return unit * gain
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        unit, inverse, gain = ctx.saved_tensors
+        d_gain = (grads[0] * unit).reshape(-1, gain.shape[0]).sum(0, dtype=wide(unit))
+        return _unit_backward(grads[0] * gain, unit, inverse), d_gain.to(gain.dtype), None
+
+
+def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+    """Root-mean-square norm over the last dimension (Zhang & Sennrich 2019); statistics in fp32."""
+    y: Tensor = _RMSNorm.apply(x, gain, eps)
+    return y
+
+
+class _NormedMaps(torch.autograd.Function):
+    """The gain goes into the weights, which are smaller than the tokens it would else pass over:
+    W (gain * unit) = (W * gain) unit, and its gradient is a sum over weights too."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float, *maps: Tensor) -> tuple[Tensor, ...]:
+        unit, inverse = _unit(x, eps)
+        ctx.save_for_backward(unit, inverse, gain, *maps)
+        return tuple(functional.linear(unit, weight * gain) for weight in maps)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        unit, inverse, gain, *maps = ctx.saved_tensors
+        rows = unit.reshape(-1, gain.shape[0])
+        d_gain = torch.zeros(gain.shape, dtype=wide(gain), device=gain.device)
+        d_unit = torch.empty_like(rows)
+        d_maps = []
+        for number, (grad, weight) in enumerate(zip(grads, maps, strict=True)):
+            flat = grad.reshape(-1, weight.shape[0])
+            torch.addmm(d_unit, flat, weight * gain, beta=min(number, 1), out=d_unit)
+            d_folded = flat.t() @ rows
+            d_gain += (d_folded * weight).sum(0, dtype=d_gain.dtype)
+            d_maps.append(d_folded.mul_(gain))
+        d_x = _unit_backward(d_unit, rows, inverse.view(-1, 1)).view_as(unit)
+        return d_x, d_gain.to(gain.dtype), None, *d_maps
+
+
+def normed_maps(x: Tensor, gain: Tensor, eps: float, *maps: Tensor) -> tuple[Tensor, ...]:
+    """rms_norm(x) through each of the linear maps, [..., width] to [..., out]."""
+    y: tuple[Tensor, ...] = _NormedMaps.apply(x, gain, eps, *maps)
+    return y
+
+
+class _GatedMap(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up, down)
+        return functional.linear(functional.silu(gate).mul_(up), down)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        gate, up, down = ctx.saved_tensors
+        flat = grads[0].reshape(-1, down.shape[0])
+        opened = functional.silu(gate)
+        d_hidden = (flat @ down).view_as(gate)
+        d_down = flat.t() @ (opened * up).view(-1, down.shape[1])
+        d_up = opened.mul_(d_hidden)
+        d_gate = torch.ops.aten.silu_backward(d_hidden.mul_(up), gate)
+        return d_gate, d_up, d_down
+
+
+def gated_map(gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """silu(gate) * up through a linear map (SwiGLU, Shazeer 2020)."""
+    y: Tensor = _GatedMap.apply(gate, up, down)
+    return y

@@ -1,0 +1,36 @@
+"""Norms folded into maps and recomputed gates give the gradients of their plain twins."""
+
+from __future__ import annotations
+
+import torch
+from test_model_fused import assert_same_gradients, noise
+from torch.nn import functional
+
+from regrow.model import folded
+
+
+def test_rms_norm_matches_torch() -> None:
+    x, gain = noise(3, 5, 8), noise(8, seed=1)
+    plain = functional.rms_norm(x, (8,), gain, 1e-5)
+    assert_same_gradients(folded.rms_norm(x, gain, 1e-5), plain, (x, gain))
+
+
+def test_rms_norm_of_three_and_four_is_what_a_hand_computes() -> None:
+    # mean square of (3, 4) is 12.5; 3 / sqrt(12.5) = .8485, 4 / sqrt(12.5) = 1.1314
+    y = folded.rms_norm(torch.tensor([[3.0, 4.0]]), torch.tensor([1.0, 2.0]), 0.0)
+    torch.testing.assert_close(y, torch.tensor([[0.848528, 2.262742]]))
+
+
+def test_a_norm_folded_into_maps_is_the_norm_and_then_the_maps() -> None:
+    x, gain = noise(3, 5, 8), noise(8, seed=1)
+    maps = noise(6, 8, seed=2), noise(4, 8, seed=3), noise(4, 8, seed=4)
+    y = functional.rms_norm(x, (8,), gain, 1e-5)
+    plain = torch.cat([functional.linear(y, one) for one in maps], -1)
+    ours = torch.cat(folded.normed_maps(x, gain, 1e-5, *maps), -1)
+    assert_same_gradients(ours, plain, (x, gain, *maps))
+
+
+def test_a_gate_and_its_map_are_swiglu() -> None:
+    gate, up, down = noise(2, 5, 6), noise(2, 5, 6, seed=1), noise(4, 6, seed=2)
+    plain = functional.linear(functional.silu(gate) * up, down)
+    assert_same_gradients(folded.gated_map(gate, up, down), plain, (gate, up, down))
