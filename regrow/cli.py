@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from regrow import cli_corpus, cli_presets
+from regrow import cli_claims, cli_corpus, cli_presets
 from regrow.cli_corpus import print_json
 from regrow.errors import RegrowError
 
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_corpus.app, name="corpus")
 app.command()(cli_presets.presets)
+app.command()(cli_claims.claims)
+app.command()(cli_claims.diff)
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.")]
 Run = Annotated[str | None, typer.Option("--run", help="The run's name; the last used otherwise.")]
