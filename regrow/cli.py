@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from regrow import cli_corpus, cli_eval, cli_presets, cli_rate, cli_reward
+from regrow import cli_claims, cli_corpus, cli_eval, cli_presets, cli_rate, cli_reward
 from regrow.cli_corpus import print_json
 from regrow.errors import RegrowError
 
@@ -25,6 +25,8 @@ app.command()(cli_presets.presets)
 app.command("eval")(cli_eval.evaluate)
 app.command()(cli_rate.rate)
 app.command()(cli_reward.reward)
+app.command()(cli_claims.claims)
+app.command()(cli_claims.diff)
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.")]
 Run = Annotated[str | None, typer.Option("--run", help="The run's name; the last used otherwise.")]

@@ -54,7 +54,7 @@ def answers(node: str, skill: dict[str, float]) -> list[Outcome]:
         ):
             value = float((n % 10) < 10 * skill[key]) if key != "facts" else skill[key] + n % 2
             rows.append(
-                Outcome(ability, f"{key}{n}", f"family{n % 12}", variant, metric, value, -0.5)
+                Outcome(ability, f"{key}{n}", f"family{n % 20}", variant, metric, value, -0.5)
             )
     return rows
 

@@ -19,13 +19,33 @@ def test_wilson_is_scipys_interval(passed: int, n: int) -> None:
 
 def test_the_clustered_error_of_two_opposite_families_is_worked_by_hand() -> None:
     # mean 1/2; cluster sums of deviations +1 and -1; se^2 = 2/1 * (1 + 1) / 4^2 = 1/4
-    error, clusters = st.clustered_error([1, 1, 0, 0], ["a", "a", "b", "b"])
-    assert (error, clusters) == (pytest.approx(0.5), 2)
+    # equal clusters: degrees of freedom G - 1
+    error, freedom, clusters = st.clustered_error([1, 1, 0, 0], ["a", "a", "b", "b"])
+    assert (error, freedom, clusters) == (pytest.approx(0.5), pytest.approx(1.0), 2)
+
+
+def test_unequal_families_weigh_their_deviations_by_hand() -> None:
+    # mean 1/2; sums of deviations +1.5 (3 of 4 items), -0.5 * 1 ... : items 1,1,1,-1 about 1/2
+    # sums 3 * .5 = 1.5 and -1.5; se^2 = (2.25 / (1/4) + 2.25 / (3/4)) / 16 = 12 / 16
+    error, freedom, _ = st.clustered_error([1, 1, 1, -1], ["a", "a", "a", "b"])
+    assert error == pytest.approx(math.sqrt(12 / 16))
+    assert freedom == pytest.approx(1.0)
+
+
+def test_a_few_large_families_are_worth_fewer_than_their_number_less_one() -> None:
+    draw = np.random.default_rng(2)
+    sizes = [40, 25, 18, 15, 10, 8, 6, 5, 4, 4, 3, 3, 2, 2, 2, 1, 1, 1]
+    families = np.repeat(np.arange(len(sizes)), sizes)
+    values = draw.normal(size=len(families)) + draw.normal(size=len(sizes))[families]
+    _, freedom, clusters = st.clustered_error(values.tolist(), families.tolist())
+    assert clusters == 18
+    assert 2 < freedom < 8
 
 
 def test_items_that_are_their_own_clusters_give_the_ordinary_standard_error() -> None:
     values = [0.2, 0.9, 1.4, 3.0, 2.2]
-    error, _ = st.clustered_error(values, range(5))
+    error, freedom, _ = st.clustered_error(values, range(5))
+    assert freedom == pytest.approx(4)
     assert error == pytest.approx(stats.sem(values))
 
 
@@ -34,10 +54,10 @@ def test_one_family_alone_is_treated_as_independent_items() -> None:
     assert st.clustered_error(values, ["a"] * 4)[0] == pytest.approx(stats.sem(values))
 
 
-def test_families_that_agree_by_chance_do_not_shrink_the_interval() -> None:
+def test_families_that_agree_to_the_last_digit_do_not_shrink_the_interval() -> None:
     alone = st.clustered_mean([1, 0] * 20, range(40))
     agreeing = st.clustered_mean([1, 0] * 20, [i // 2 for i in range(40)])
-    assert agreeing.error >= 0.98 * alone.error
+    assert agreeing == alone
 
 
 def test_a_mean_of_real_values_has_the_t_interval() -> None:
@@ -53,19 +73,22 @@ def test_all_right_still_leaves_room_below_one() -> None:
     assert got.low == pytest.approx(30 / (30 + 1.959964**2), abs=1e-6)
 
 
-def test_the_clustered_interval_covers_the_truth_where_the_plain_one_does_not() -> None:
+@pytest.mark.parametrize("sizes", [[20] * 12, [34, 31, 15], [19, 19, 15, 14, 7, 3, 1, 1, 1]])
+def test_the_clustered_interval_covers_the_truth_where_the_plain_one_does_not(
+    sizes: list[int],
+) -> None:
     draw = np.random.default_rng(5)
+    families = np.repeat(np.arange(len(sizes)), sizes)
     clustered = plain = 0
-    for _ in range(400):
-        skill = draw.beta(2, 2, size=12)  # each family has its own chance; the mean is 1/2
-        values = (draw.random((12, 20)) < skill[:, None]).astype(float).ravel().tolist()
-        families = np.repeat(np.arange(12), 20).tolist()
-        interval = st.clustered_mean(values, families)
+    for _ in range(600):
+        skill = draw.beta(2, 2, size=len(sizes))  # each family has its own chance; the mean is 1/2
+        values = (draw.random(len(families)) < skill[families]).astype(float).tolist()
+        interval = st.clustered_mean(values, families.tolist())
         clustered += interval.low <= 0.5 <= interval.high
         low, high = st.wilson(sum(values), len(values))
         plain += low <= 0.5 <= high
-    assert clustered / 400 >= 0.92
-    assert plain / 400 < 0.75
+    assert 0.93 <= clustered / 600 <= 0.975
+    assert plain / 600 < 0.8
 
 
 def test_a_paired_difference_of_single_items_is_scipys_paired_t_test() -> None:
@@ -135,7 +158,16 @@ def test_the_area_under_roc_counts_ties_half() -> None:
 
 
 def test_the_detectable_effect_uses_both_quantiles() -> None:
-    interval = st.Interval(0.5, 0.3, 0.7, 100, 11, 0.1)
+    interval = st.Interval(0.5, 0.3, 0.7, 100, 11, 0.1, 10.0)
     assert interval.detectable() == pytest.approx(
         0.1 * (stats.t.ppf(0.975, 10) + stats.t.ppf(0.8, 10))
     )
+
+
+def test_tost_is_two_one_sided_t_tests_worked_by_scipy() -> None:
+    values = np.array([0.02, -0.03, 0.05, 0.01, -0.01, 0.00])
+    above = stats.ttest_1samp(values, -0.05, alternative="greater").pvalue
+    below = stats.ttest_1samp(values, 0.05, alternative="less").pvalue
+    got = st.tost(values.mean(), stats.sem(values), 5, 0.05)
+    assert got == pytest.approx(max(above, below))
+    assert st.tost(0.0, 0.0, 3, 0.1) == 0.0

@@ -2,7 +2,7 @@
 
 Items of one family share wording and skill, so they are not independent. On real outputs of
 code-davinci-002 the clustered error of a difference was six times the naive one; every interval
-here is therefore clustered.
+here is therefore clustered. Effects over several runs: `replication`; curves over sizes: `trends`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,11 @@ class Interval:
     n: int
     clusters: int
     error: float  # standard error, clustered
+    freedom: float  # degrees of freedom of the error
 
     def detectable(self, power: float = 0.8, level: float = 0.95) -> float:
         """The smallest true effect that a test at this error would find with this power."""
-        from scipy.stats import t
-
-        freedom = max(1, self.clusters - 1)
-        return float((t.ppf((1 + level) / 2, freedom) + t.ppf(power, freedom)) * self.error)
+        return detectable(self.error, self.freedom, power, level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +43,28 @@ class Paired:
     p: float
     n: int
     clusters: int
+    error: float = math.nan
+    freedom: float = math.nan
+
+
+def detectable(error: float, freedom: float, power: float = 0.8, level: float = 0.95) -> float:
+    """The smallest true effect that a two-sided t test at this error finds with this power."""
+    from scipy.stats import t
+
+    freedom = max(1.0, freedom)
+    return float((t.ppf((1 + level) / 2, freedom) + t.ppf(power, freedom)) * error)
+
+
+def tost(effect: float, error: float, freedom: float, margin: float) -> float:
+    """The p value that an effect lies within +- `margin`: the larger of two one-sided t tests
+    (Schuirmann 1987). Below .05 where the 90 % interval lies inside.
+    """
+    from scipy.stats import t
+
+    if error == 0:
+        return 0.0 if abs(effect) < margin else 1.0
+    return float(max(t.sf((effect + margin) / error, freedom),
+                     t.cdf((effect - margin) / error, freedom)))  # fmt: skip
 
 
 def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
@@ -61,27 +81,63 @@ def _wilson(share: float, n: float, quantile: float) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def clustered_error(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[float, int]:
-    """The standard error of a mean with errors correlated within clusters, and the cluster count.
+def labels_of(clusters: Sequence[Hashable]) -> tuple[np.ndarray, int]:
+    """A number for each item's cluster, and how many clusters there are.
 
-    `se^2 = G/(G-1) * sum_g (sum_{i in g} (x_i - mean))^2 / n^2` (Cameron and Miller 2015, CR1 for
-    a mean; Miller 2024, 'Adding error bars to evals', eq. 4 with the small-sample factor). With a
-    single cluster nothing is known between clusters: items are then taken as their own clusters.
-    Never below the error of independent items: a few clusters can agree by chance.
+    With a single cluster nothing is known between clusters: items are then taken as their own.
     """
-    x = np.asarray(values, dtype=np.float64)
     names = {name: index for index, name in enumerate(dict.fromkeys(clusters))}
     if len(names) < 2:
-        labels = np.arange(len(x))
-    else:
-        labels = np.fromiter((names[name] for name in clusters), dtype=np.int64, count=len(x))
-    count = int(labels.max()) + 1 if len(x) else 0
+        return np.arange(len(clusters)), len(clusters)
+    labels = np.fromiter((names[name] for name in clusters), dtype=np.int64, count=len(clusters))
+    return labels, len(names)
+
+
+def clustered_error(
+    values: Sequence[float], clusters: Sequence[Hashable]
+) -> tuple[float, float, int]:
+    """The standard error of a mean of correlated items, its degrees of freedom, the cluster count.
+
+    `se^2 = sum_g s_g^2 / (1 - n_g/n) / n^2` with s_g the sum of a cluster's deviations: CR2 of
+    Bell and McCaffrey (2002) for a mean, the usual G/(G-1) where clusters are of one size. Degrees
+    of freedom by Satterthwaite, under the correlation within clusters that the values show (Imbens
+    and Kolesar 2016): clusters of unequal size are worth fewer than G - 1. Where clusters that
+    differ inside agree in their means to the last digit, items are taken as their own.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    labels, count = labels_of(clusters)
     if count < 2:
-        return 0.0, count
+        return 0.0, 1.0, count
+    sizes = np.bincount(labels, minlength=count)
+    share = sizes / len(x)
     away = x - x.mean()
     sums = np.bincount(labels, weights=away, minlength=count)
-    between = count / (count - 1) * float(sums @ sums)
-    return math.sqrt(max(between, float(away @ away))) / len(x), count
+    error = math.sqrt(float((sums**2 / (1 - share)).sum())) / len(x)
+    if error < 1e-12 and np.ptp(x) > 0 and count < len(x):
+        return clustered_error(values, range(len(x)))
+    return error, _freedom(sizes, _correlation(away, sums, sizes)), count
+
+
+def _correlation(away: np.ndarray, sums: np.ndarray, sizes: np.ndarray) -> float:
+    """The intraclass correlation by analysis of variance, within [0, 1]."""
+    n, count = len(away), len(sizes)
+    if n == count:
+        return 0.0
+    among = float((sums**2 / sizes).sum())
+    between = among / (count - 1)
+    within = max(0.0, float(away @ away) - among) / (n - count)
+    typical = (n - float((sizes**2).sum()) / n) / (count - 1)
+    whole = between + (typical - 1) * within
+    return min(1.0, max(0.0, (between - within) / whole)) if whole > 0 else 0.0
+
+
+def _freedom(sizes: np.ndarray, correlation: float) -> float:
+    """Satterthwaite's degrees of freedom of the CR2 error of a mean, `tr(AV)^2 / tr(AVAV)`."""
+    share = sizes / sizes.sum()
+    centre = np.eye(len(sizes)) - np.outer(share, np.ones(len(sizes)))
+    spread = sizes * (1 + (sizes - 1) * correlation)  # variance of a cluster's sum
+    form = centre.T @ (centre / (1 - share)[:, None]) * spread
+    return max(1.0, float(np.trace(form) ** 2 / (form * form.T).sum()))
 
 
 def clustered_mean(
@@ -90,26 +146,27 @@ def clustered_mean(
     level: float = 0.95,
     proportion: bool = True,
 ) -> Interval:
-    """The mean with a clustered interval, t with clusters - 1 degrees of freedom.
+    """The mean with a clustered t interval.
 
     Values of a `proportion` that are all 0 or 1 get Wilson's interval at the effective sample size
-    `mean (1 - mean) / error^2` (never above n) with the t quantile (Korn and Graubard 1998; Dean
-    and Pagano 2015), which stays inside [0, 1] and open at 0 and 1.
+    `mean (1 - mean) / error^2` with the t quantile (Korn and Graubard 1998; Dean and Pagano 2015),
+    which stays inside [0, 1] and open at 0 and 1.
     """
     from scipy.stats import t
 
     n = len(values)
     if n == 0:
-        return Interval(math.nan, math.nan, math.nan, 0, 0, math.nan)
+        return Interval(math.nan, math.nan, math.nan, 0, 0, math.nan, math.nan)
     mean = float(np.mean(values))
-    error, count = clustered_error(values, clusters)
-    quantile = float(t.ppf((1 + level) / 2, max(1, count - 1)))
+    error, freedom, count = clustered_error(values, clusters)
+    quantile = float(t.ppf((1 + level) / 2, freedom))
     if proportion and all(value in (0, 1) for value in values):
-        if error == 0:  # all alike: no sign of clustering
-            return Interval(mean, *wilson(mean * n, n, level), n, count, error)
+        if error < 1e-12:  # all alike: no sign of clustering
+            return Interval(mean, *wilson(mean * n, n, level), n, count, error, freedom)
         low, high = _wilson(mean, mean * (1 - mean) / error**2, quantile)
-        return Interval(mean, low, high, n, count, error)
-    return Interval(mean, mean - quantile * error, mean + quantile * error, n, count, error)
+        return Interval(mean, low, high, n, count, error, freedom)
+    half = quantile * error
+    return Interval(mean, mean - half, mean + half, n, count, error, freedom)
 
 
 def paired_difference(
@@ -117,7 +174,8 @@ def paired_difference(
 ) -> Paired:
     """Mean of b - a over the same items with a clustered t interval and t test.
 
-    Where every difference is the same the t test has no error to use: p is then the sign test's.
+    Where every difference is the same the t test has no error to use: p is then the sign test's,
+    over clusters.
     """
     from scipy.stats import t
 
@@ -125,14 +183,13 @@ def paired_difference(
     if len(differences) == 0:
         return Paired(math.nan, math.nan, math.nan, 1.0, 0, 0)
     mean = float(differences.mean())
-    error, count = clustered_error(differences.tolist(), clusters)
-    freedom = max(1, count - 1)
+    error, freedom, count = clustered_error(differences.tolist(), clusters)
+    if np.ptp(differences) == 0:
+        p = 1.0 if mean == 0 else min(1.0, 2 * 0.5**count)
+        return Paired(mean, mean, mean, p, len(differences), count, 0.0, freedom)
     half = float(t.ppf((1 + level) / 2, freedom)) * error
-    if error == 0:
-        p = 1.0 if mean == 0 else min(1.0, 2 * 0.5 ** len(differences))
-    else:
-        p = float(2 * t.sf(abs(mean) / error, freedom))
-    return Paired(mean, mean - half, mean + half, p, len(differences), count)
+    p = float(2 * t.sf(abs(mean) / error, freedom))
+    return Paired(mean, mean - half, mean + half, p, len(differences), count, error, freedom)
 
 
 def paired_bootstrap(
@@ -151,13 +208,7 @@ def paired_bootstrap(
     ratio), with one added to both counts so that it is never 0.
     """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    names = {name: index for index, name in enumerate(dict.fromkeys(clusters))}
-    labels = (
-        np.fromiter((names[name] for name in clusters), dtype=np.int64, count=len(x))
-        if len(names) > 1
-        else np.arange(len(x))
-    )
-    count = int(labels.max()) + 1
+    labels, count = labels_of(clusters)
     sums = np.stack([np.bincount(labels, weights=w, minlength=count) for w in (x, y)])
     sizes = np.bincount(labels, minlength=count)
     picks = rng("bootstrap", seed, len(x)).integers(0, count, size=(draws, count))

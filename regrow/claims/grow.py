@@ -1,0 +1,353 @@
+"""Growing the arms of claims: each is a run of the tree, and what two runs share is grown once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from regrow.claims.arms import SWEEP_SEED, Place, check, folder_of, place
+from regrow.claims.claim import Arm, Claim
+from regrow.claims.effects import Evidence
+from regrow.claims.values import values_on
+from regrow.errors import RegrowError
+from regrow.evaluate.abilities import line
+from regrow.tree import calibrate
+from regrow.tree.edge import read_edge
+from regrow.tree.graph import lineage
+from regrow.tree.plan import BEFORE, MEASURE, Grown, make_plan
+from regrow.tree.recipe import Recipe
+
+#: A step by name and fingerprint: equal ones are the same work.
+Key = tuple[str, str]
+
+
+@dataclass
+class Task:
+    """One run of the tree: its targets, and seconds by step for what nobody has grown yet."""
+
+    place: Place
+    to: list[str]
+    seconds: dict[Key, float] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """What a claim still needs: `tasks` now, `later` about as much once a sweep has chosen.
+
+    `extra` are the seconds that no claim before it has paid for.
+    """
+
+    claim: Claim
+    tasks: list[Task]
+    later: list[Task]
+    extra: float = 0.0
+
+    @property
+    def keys(self) -> dict[Key, float]:
+        """Seconds by step, over all tasks."""
+        return {key: s for task in [*self.tasks, *self.later] for key, s in task.seconds.items()}
+
+
+def evidence_of(
+    claim: Claim, runs: Path, variants: Sequence[str], seeds: Sequence[int]
+) -> list[Evidence]:
+    """The arms of a claim that are grown and measured, by variant and seed."""
+    found = []
+    for variant, seed in product(variants, seeds):
+        nodes = {}
+        for name, arm in claim.arms.items():
+            chosen = swept(claim, arm, runs, variant)
+            if chosen is None:
+                continue
+            folder = folder_of(runs, place(claim, arm, variant, seed, chosen))
+            if (folder / "scores.json").is_file():
+                nodes[name] = folder
+        if nodes.keys() == claim.arms.keys():
+            found.append(Evidence(variant, seed, nodes))
+    return found
+
+
+def evidence_from(claim: Claim, folders: Sequence[Path]) -> list[Evidence]:
+    """Finished trees read as seeds and variants of a claim whose arms are nodes of the tree.
+
+    Raises RegrowError where a tree is no run, or two differ in more than seed and world variant.
+    """
+    if any(arm.set or arm.sweep for arm in claim.arms.values()):
+        return []
+    found: list[Evidence] = []
+    for folder, recipe in _alike(folders):
+        if any(arm.node not in recipe.nodes for arm in claim.arms.values()):
+            continue
+        check(claim, dict.fromkeys(claim.arms, recipe))
+        nodes = {name: folder / arm.node for name, arm in claim.arms.items()}
+        if all((node / "scores.json").is_file() for node in nodes.values()):
+            found.append(Evidence(recipe.world.variant, recipe.seed, nodes))
+    return found
+
+
+def _alike(folders: Sequence[Path]) -> list[tuple[Path, Recipe]]:
+    from regrow.tree.runs import recipe_of
+
+    read = [(folder, recipe_of(folder)) for folder in folders]
+    seen: dict[tuple[str, int], Path] = {}
+    plain: dict[str, Any] | None = None
+    for folder, recipe in read:
+        row = recipe.model_dump(mode="json", exclude={"name": True, "seed": True,
+                                                      "world": {"variant"}})  # fmt: skip
+        if plain is not None and row != plain:
+            raise RegrowError(
+                f"{folder} and {folders[0]} were grown from recipes that differ in more than seed "
+                "and world variant; give trees of one recipe"
+            )
+        plain = row
+        where = recipe.world.variant, recipe.seed
+        if where in seen:
+            raise RegrowError(f"{folder} and {seen[where]} have the same variant and seed; "
+                              "give one of them")  # fmt: skip
+        seen[where] = folder
+    return read
+
+
+def candidates(arm: Arm) -> list[dict[str, Any]]:
+    """All combinations of a sweep's values; one empty one without a sweep."""
+    return [dict(zip(arm.sweep, values)) for values in product(*arm.sweep.values())]
+
+
+def swept(claim: Claim, arm: Arm, runs: Path, variant: str) -> dict[str, Any] | None:
+    """The values with the lowest bits per byte at the sweep's own seed; None before it was run."""
+    if not arm.sweep:
+        return {}
+    scored = []
+    for number, values in enumerate(candidates(arm)):
+        folder = folder_of(runs, place(claim, arm, variant, SWEEP_SEED, values))
+        got = values_on(folder, line("bits"))
+        if got is None:
+            return None
+        scored.append((got.mean, number, values))
+    return min(scored)[2]
+
+
+def recipes_of(claim: Claim, variant: str = "a", seed: int = 0) -> dict[str, Recipe]:
+    """The resolved recipes of a claim's arms, with the first value of any sweep."""
+    return {
+        name: place(claim, arm, variant, seed, candidates(arm)[0]).resolve()
+        for name, arm in claim.arms.items()
+    }
+
+
+class Planner:
+    """Plans claims over variants and seeds; the seconds of a step are counted once."""
+
+    def __init__(self, runs: Path, variants: Sequence[str], seeds: int | None, jobs: int) -> None:
+        self.runs, self.variants, self.seeds, self.jobs = runs, tuple(variants), seeds, jobs
+        self.index = _index(runs)
+        self._speeds: dict[str, calibrate.Speeds] = {}
+
+    def refresh(self) -> None:
+        """See what has been grown since."""
+        self.index = _index(self.runs)
+
+    def seeds_of(self, claim: Claim) -> range:
+        """The seeds of a claim: those asked for, else its own number."""
+        return range(self.seeds or claim.seeds)
+
+    def plan(self, claim: Claim) -> Plan:
+        """The tasks of a claim. Raises RegrowError where its arms differ in more than they may."""
+        check(claim, recipes_of(claim))
+        now: list[Place] = []
+        later: list[Place] = []  # after a sweep has chosen
+        for variant in self.variants:
+            for arm in claim.arms.values():
+                chosen = swept(claim, arm, self.runs, variant)
+                if chosen is None:
+                    tried = candidates(arm)
+                    now += [place(claim, arm, variant, SWEEP_SEED, values) for values in tried]
+                    chosen = tried[len(tried) // 2]
+                    later += [place(claim, arm, variant, s, chosen) for s in self.seeds_of(claim)]
+                else:
+                    now += [place(claim, arm, variant, s, chosen) for s in self.seeds_of(claim)]
+        return Plan(claim, self._tasks(now), self._tasks(later))
+
+    def _tasks(self, places: Iterable[Place]) -> list[Task]:
+        tasks: dict[str, Task] = {}
+        for one in places:
+            task = tasks.setdefault(one.run, Task(one, []))
+            if one.node not in task.to:
+                task.to.append(one.node)
+        for task in tasks.values():
+            task.seconds = self._missing(task)
+        return [task for task in tasks.values() if task.seconds]
+
+    def _missing(self, task: Task) -> dict[Key, float]:
+        recipe, folder = task.place.resolve(), self.runs / task.place.run
+        steps = [s for s in make_plan(recipe, folder, task.to) if s.state != "done"]
+        steps = [step for step in steps if step.name != "report"]
+        keys = {step.name: _key(Grown(recipe, folder), step.name) for step in steps}
+        left = [step for step in steps if keys[step.name] not in self.index]
+        if not left:
+            return {}
+        seconds = calibrate.expected(recipe, folder, left, self._speed(recipe))
+        return {keys[step.name]: seconds[step.name] for step in left}
+
+    def _speed(self, recipe: Recipe) -> calibrate.Speeds:
+        """Speeds of the plain recipe of this name, carried over to other shapes by their FLOPs."""
+        base = recipe.name.partition("-")[0]
+        if base not in self._speeds:
+            from regrow.tree.load import load_recipe
+
+            plain = load_recipe(base)
+            self.runs.mkdir(parents=True, exist_ok=True)
+            self._speeds[base] = calibrate.speeds(plain, self.runs, self.jobs)
+            tokens = plain.corpus.tokenizer.vocabulary
+            name, rate = next(iter(self._speeds[base].tokens_per_s.items()))
+            work = plain.models[name].config(tokens).flops_per_token()
+            self._flops = rate * work
+        tokens = recipe.corpus.tokenizer.vocabulary
+        rates = {name: self._flops / model.config(tokens).flops_per_token()
+                 for name, model in recipe.models.items()}  # fmt: skip
+        known = self._speeds[base]
+        return calibrate.Speeds(rates, known.precision, known.threads)
+
+
+def _index(runs: Path) -> dict[Key, Path]:
+    """Every finished step of the claim runs, and every finished measurement."""
+    found: dict[Key, Path] = {}
+    for path in sorted(runs.glob("*/*/edge.json")):
+        folder = path.parent
+        edge = read_edge(folder)
+        if edge is None or folder.is_symlink():
+            continue
+        found[folder.name, edge.fingerprint] = folder
+        if edge.measured:
+            found[folder.name + MEASURE, edge.measured["fingerprint"]] = folder
+    return found
+
+
+def _key(grown: Grown, step: str) -> Key:
+    return step, grown.inputs(step).fingerprint
+
+
+def link_shared(runs: Path, task: Task, index: Mapping[Key, Path]) -> list[str]:
+    """Put links into a run's folder for the steps that another run has grown alike."""
+    recipe, folder = task.place.resolve(), runs / task.place.run
+    folder.mkdir(parents=True, exist_ok=True)
+    linked = []
+    needed = [n for to in task.to for n in reversed(lineage(recipe.parents(), to))]
+    for name in dict.fromkeys((*BEFORE, *needed)):
+        found = index.get(_key(Grown(recipe, folder), name))
+        if found is not None and not (folder / name).exists():
+            (folder / name).symlink_to(Path("..") / found.parent.name / name)
+            linked.append(name)
+    return linked
+
+
+def within(plans: Sequence[Plan], budget: float | None, jobs: int) -> tuple[list[Plan], list[Plan]]:
+    """The plans in the order of cheapest first, shared work paid once, and those beyond `budget`.
+
+    Seconds are by the clock, with `jobs` runs side by side.
+    """
+    left, paid = list(plans), set[Key]()
+    chosen: list[Plan] = []
+    spent = 0.0
+    while left:
+        for plan in left:
+            plan.extra = sum(s for key, s in plan.keys.items() if key not in paid) / jobs
+        plan = min(left, key=lambda plan: plan.extra)
+        if budget is not None and spent + plan.extra > budget:
+            break
+        left.remove(plan)
+        chosen.append(plan)
+        paid |= plan.keys.keys()
+        spent += plan.extra
+    return chosen, left
+
+
+def grow(
+    plans: Sequence[Plan],
+    runs: Path,
+    jobs: int,
+    say: Callable[[str], None],
+    until: float | None = None,
+) -> None:
+    """Grow the tasks of the plans, side by side as far as `jobs` workers allow.
+
+    A run waits while another grows something that it needs too. After `until` (time.monotonic) no
+    run is begun. Raises RegrowError with the last line of a run that failed; the others end first.
+    """
+    waiting = list(
+        {task.place.run: task for plan in plans for task in _merged(plan, plans)}.values()
+    )
+    whole, began, ended = len(waiting), time.monotonic(), 0
+    running: dict[subprocess.Popen[bytes], Task] = {}
+    trouble: list[str] = []
+    try:
+        while waiting or running:
+            late = until is not None and time.monotonic() > until
+            if (late or trouble) and waiting:
+                waiting.clear()
+                continue
+            busy = {key for task in running.values() for key in task.seconds}
+            ready = next((t for t in waiting if not busy & t.seconds.keys()), None)
+            taken = sum(_width(task, jobs) for task in running.values())
+            if ready is not None and taken + _width(ready, jobs) <= jobs:
+                waiting.remove(ready)
+                running[_start(runs, ready, jobs)] = ready
+                say(f"{ended + len(running)}/{whole} {ready.place.run}: {', '.join(ready.to)}")
+                continue
+            for process in [process for process in running if process.poll() is not None]:
+                task = running.pop(process)
+                ended += 1
+                if process.returncode:
+                    trouble.append(f"{task.place.run}: {_last_line(_log(runs, task))}")
+                else:
+                    took = time.monotonic() - began
+                    say(f"done {ended}/{whole} {task.place.run} after {took / 60:.0f} min")
+            time.sleep(0.2)
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        for process in running:
+            process.wait()
+    if trouble:
+        raise RegrowError(trouble[0])
+
+
+def _merged(plan: Plan, plans: Sequence[Plan]) -> Iterator[Task]:
+    """A plan's tasks, each with the targets that any plan has in that run."""
+    for task in plan.tasks:
+        same = [t for other in plans for t in other.tasks if t.place.run == task.place.run]
+        to = list(dict.fromkeys(node for one in same for node in one.to))
+        yield Task(task.place, to, {k: s for one in same for k, s in one.seconds.items()})
+
+
+def _width(task: Task, jobs: int) -> int:
+    """Workers that a run keeps busy: one for each of its targets."""
+    return min(jobs, len(task.to))
+
+
+def _start(runs: Path, task: Task, jobs: int) -> subprocess.Popen[bytes]:
+    link_shared(runs, task, _index(runs))
+    command = [sys.executable, "-m", "regrow.cli", "run", *task.place.words, "--json",
+               "--jobs", str(jobs), "--runs", str(runs)]  # fmt: skip
+    for node in task.to:
+        command += ["--to", node]
+    log = _log(runs, task)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as file:
+        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+
+
+def _log(runs: Path, task: Task) -> Path:
+    return runs / "logs" / f"{task.place.run}.txt"
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

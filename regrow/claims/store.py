@@ -1,0 +1,74 @@
+"""Verdicts as rows on disk, so that claims that were judged earlier stay known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from regrow.claims.verdict import Reading, Verdict
+from regrow.evaluate.replication import Effect
+from regrow.files import read_json, write_json
+
+FILE = "verdicts.json"
+
+
+def to_row(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as JSON."""
+    return {
+        "id": verdict.claim.id,
+        "statement": verdict.claim.statement,
+        "word": verdict.word,
+        "leans": verdict.leans,
+        "why": list(verdict.why),
+        "seeds": verdict.seeds,
+        "measures": [_reading(one) for one in verdict.readings],
+        "evidence": [
+            {"variant": one.variant, "seed": one.seed,
+             "nodes": {arm: str(path) for arm, path in one.nodes.items()}}
+            for one in verdict.evidence
+        ],
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+
+
+def _reading(reading: Reading) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": reading.measure.name,
+        "predicted": reading.measure.predicted,
+        "matters": reading.measure.matters,
+        "says": reading.word,
+        "why": reading.why,
+    }
+    if reading.found is None:
+        return row
+    found = reading.found
+    return row | {
+        "effect": _effect(found.whole),
+        "twin": _effect(found.twin) if found.twin else None,
+        "by_variant": {name: _effect(effect) for name, effect in found.by_variant.items()},
+        "arms": dict(found.arms),
+        "seeds": {name: list(seeds) for name, seeds in found.seeds.items()},
+    }
+
+
+def _effect(effect: Effect) -> dict[str, Any]:
+    row = asdict(effect) | {"detectable": effect.detectable()}
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in row.items()}  # fmt: skip
+
+
+def known_verdicts(folder: Path) -> dict[str, dict[str, Any]]:
+    """The rows of all claims judged so far, by id."""
+    path = folder / FILE
+    return read_json(path) if path.is_file() else {}
+
+
+def keep_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
+    """Write the verdicts that have evidence beside those known already."""
+    rows = {verdict.claim.id: to_row(verdict) for verdict in verdicts if verdict.evidence}
+    if rows:
+        write_json(folder / FILE, known_verdicts(folder) | rows)
