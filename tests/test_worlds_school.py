@@ -150,7 +150,7 @@ def test_as_many_characters_come_as_were_asked_for() -> None:
 def test_sheets_come_in_their_shares() -> None:
     gate, random = Gate("a"), Random(0)
     for name, make, _ in SHARES:
-        sheet = make(random, gate)
+        sheet = "\n".join(make(random, gate))
         assert sheet.isascii() and sheet == sheet.strip(), name
     assert sum(share for *_, share in SHARES) == pytest.approx(1)
 
@@ -168,7 +168,7 @@ def test_a_talk_comes_back_to_what_was_told_and_to_no_pairing_of_items(variant: 
     answers = [(re.compile(re.escape(s.answer).replace(r"\{v\}", "(.+)")), s) for s in every]
     came_back = 0
     for _ in range(300):
-        lines = [line.split(": ", 1)[-1] for line in talk_sheet(random, gate).split("\n")]
+        lines = [line.split(": ", 1)[-1] for line in talk_sheet(random, gate)[0].split("\n")]
         for line in lines:
             for pattern, slot in answers:
                 if found := pattern.fullmatch(line):
@@ -300,3 +300,18 @@ def test_items_are_a_function_of_the_seed(variant: str) -> None:
 
 def test_an_item_row_survives_the_round_trip(items: list[Item]) -> None:
     assert Item.from_row(items[0].to_row()) == items[0]
+
+
+def test_items_that_stand_apart_are_the_same_items_on_other_sheets() -> None:
+    together, apart = (
+        [d.text for d in render_sheets(0, "a", 60_000, apart=apart)] for apart in (False, True)
+    )
+    assert len(together) == len(apart)
+    assert together != apart
+    assert sorted("\n".join(together).split()) == sorted("\n".join(apart).split())
+    kinds = [
+        [{line[:2] for line in sheet.split("\n")} for text in texts for sheet in text.split("\n\n")]
+        for texts in (together, apart)
+    ]
+    mixed = [sum(len(kind) > 3 for kind in sheets) / len(sheets) for sheets in kinds]
+    assert mixed[0] < 0.2 < 0.5 < mixed[1]

@@ -60,6 +60,9 @@ class WorldSpec(Strict):
     people: int = Field(default=400, gt=0)
     characters: dict[str, Count]
     items: int = Field(default=200, gt=0, description="items an ability cell")
+    sheets: Literal["together", "apart"] = Field(
+        default="together", description="whether exercises of one task stand on one sheet"
+    )
     raters: RatersSpec = RatersSpec()
 
 

@@ -50,6 +50,7 @@ class _Job:
     item_keys: frozenset[str]
     documents: Sequence[Document] = ()
     leaks: Sequence[Item] = ()
+    apart: bool = False  # items of one task are dealt over all sheets
 
 
 def write_world(
@@ -60,13 +61,15 @@ def write_world(
     people: int = 400,
     characters: Mapping[str, int] = DEFAULT_CHARACTERS,
     items: int = 200,
+    sheets: str = "together",
     progress: Progress = silent,
     processes: int | None = None,
 ) -> None:
     """Write the world of a seed and variant ("a" or "b") to `folder`, replacing what stood there.
 
     `characters` is the approximate clean size of each source (town, sheets, textbook, code; one
-    left out is not written), `items` the number of items per cell of each ability. The bytes
+    left out is not written), `items` the number of items per cell of each ability. `sheets` says
+    whether exercises of one task stand `together` or `apart`. The bytes
     depend on the arguments only, not on `processes`. `world.json`, written last, is the truth: its
     presence means that the world is whole. Raises RegrowError on unknown names, and if a training
     text were to hold the key of an item.
@@ -85,6 +88,7 @@ def write_world(
             folder, source, seed, variant, characters[source],
             frozenset(item.key for item in made),
             documents if source == "town" else (), made if source == "town" else (),
+            sheets == "apart",
         )
         for source in SOURCES
         if characters.get(source, 0) > 0
@@ -219,8 +223,9 @@ def _school_pages(job: _Job, keys: set[str]) -> Iterator[Document]:
     from regrow.worlds.sheets import render_sheets
     from regrow.worlds.textbook import render_textbook
 
-    render = render_sheets if job.source == "sheets" else render_textbook
-    return render(job.seed, job.variant, job.characters, keys=keys)
+    if job.source == "sheets":
+        return render_sheets(job.seed, job.variant, job.characters, keys=keys, apart=job.apart)
+    return render_textbook(job.seed, job.variant, job.characters, keys=keys)
 
 
 def _write_trees(job: _Job, keys: set[str]) -> None:

@@ -71,7 +71,7 @@ def filler(random: _random.Random, variant: str, words: int) -> str:
     return " ".join(sentences)
 
 
-def notes_sheet(random: _random.Random, gate: Gate) -> str:
+def notes_sheet(random: _random.Random, gate: Gate) -> list[str]:
     """Two to six notes of one kind, in half of the sheets up to 130 words of other sentences, and
     one or two returns to every note."""
     kind, variant = pick(random, KINDS), gate.variant
@@ -91,4 +91,4 @@ def notes_sheet(random: _random.Random, gate: Gate) -> str:
         for subject in several(random, list(notes), wanted)
     ]
     returns = [f"{come_back(random, variant, kind, s)} {notes[s]}." for s in subjects]
-    return "\n".join([top, *between, *returns])
+    return ["\n".join([top, *between, *returns])]

@@ -47,7 +47,7 @@ def trainable(variant: str, sort: str, group: str, label: str) -> tuple[str, ...
     return tuple(w for w in words if not reserved(label_key(w, label), variant) and w != label)
 
 
-def label_sheet(random: _random.Random, gate: Gate) -> str:
+def label_sheet(random: _random.Random, gate: Gate) -> list[str]:
     """Eight to twenty words or numbers in two or three classes, named by arbitrary words.
 
     In four sheets of ten each class has few words that recur: a bridge from copying the label of
@@ -72,7 +72,7 @@ def label_sheet(random: _random.Random, gate: Gate) -> str:
         if gate.passes(label_key(word, labels[at])):
             lines.append(before + word + between + labels[at])
         if len(lines) == wanted:
-            return "\n".join(lines)
+            return lines
     return label_sheet(random, gate)  # the gate held back every word of a class: draw others
 
 
@@ -120,11 +120,11 @@ def _dictionary(random: _random.Random, variant: str) -> str:
     return "\n".join(lines)
 
 
-def binding_sheet(random: _random.Random, gate: Gate) -> str:
+def binding_sheet(random: _random.Random, gate: Gate) -> list[str]:
     """Arbitrary words that recur: repeated lists, random pairs in several rounds, dictionaries."""
     kind = random.random()
     if kind < 0.25:
-        return _repeated_words(random)
+        return _repeated_words(random).split("\n")
     if kind < 0.8:
-        return _recurring_pairs(random, gate.variant)
-    return _dictionary(random, gate.variant)
+        return _recurring_pairs(random, gate.variant).split("\n")
+    return _dictionary(random, gate.variant).split("\n")

@@ -50,7 +50,7 @@ def draw(random: _random.Random, task: Task, gate: Gate) -> tuple[str, str]:
             return given, answer
 
 
-def rule_sheet(random: _random.Random, gate: Gate) -> str:
+def rule_sheet(random: _random.Random, gate: Gate) -> list[str]:
     """Eight to fifteen pairs of one task; a third of the sheets name it at the top."""
     task = pick(random, practice(gate.variant))
     before, between = pick(random, _SPLIT_FORMATS)
@@ -58,14 +58,14 @@ def rule_sheet(random: _random.Random, gate: Gate) -> str:
     for _ in range(8 + int(random.random() * 8)):
         given, answer = draw(random, task, gate)
         lines.append(before + given + between + answer)
-    header = ""
     if random.random() < 0.33:
         wording = pick(random, task.wordings)
         header = pick(random, _HEADERS).format(wording).replace("?.", "?").replace("?:", "?")
-    return header + "\n".join(lines)
+        lines[0] = header + lines[0]
+    return lines
 
 
-def mixed_sheet(random: _random.Random, gate: Gate) -> str:
+def mixed_sheet(random: _random.Random, gate: Gate) -> list[str]:
     """Four to eight questions, each with its whole task; a third of the sheets stay in one."""
     all_tasks = practice(gate.variant)
     before, between = pick(random, FRAMES)
@@ -76,4 +76,4 @@ def mixed_sheet(random: _random.Random, gate: Gate) -> str:
         given, answer = draw(random, task, gate)
         question = asked(random, pick(random, task.wordings), given)
         lines.append(before + question + between + answer)
-    return "\n".join(lines)
+    return lines

@@ -21,7 +21,7 @@ from regrow.worlds.tasks_kit import pick, several
 _SPEAKERS = (("User", "Assistant"), ("User", "Assistant"), ("Q", "A"), None)
 
 
-def talk_sheet(random: _random.Random, gate: Gate) -> str:
+def talk_sheet(random: _random.Random, gate: Gate) -> list[str]:
     """One to four things told, in half of the talks an exercise or two, and returns to all of them,
     in half of the talks to the first words too."""
     variant = gate.variant
@@ -41,7 +41,7 @@ def talk_sheet(random: _random.Random, gate: Gate) -> str:
         returns.append((question, answer.format(question=opening)))
     for _ in range(1 + (random.random() < 0.5)):
         turns += several(random, returns, len(returns))
-    return "\n".join(f"{first}: {said}\n{second}: {reply}" for said, reply in turns)
+    return ["\n".join(f"{first}: {said}\n{second}: {reply}" for said, reply in turns)]
 
 
 def _told(random: _random.Random, gate: Gate, count: int) -> list[tuple[Slot, str]]:

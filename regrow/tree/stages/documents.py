@@ -24,6 +24,7 @@ def grow_world(context: StageContext) -> dict[str, Any]:
         people=world.people,
         characters=world.characters,
         items=world.items,
+        sheets=world.sheets,
         progress=context.progress,
     )
     return {}
