@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regrow.align.heldout import compare, measure, sample
-from regrow.align.lesson import keep_aside, of_types, set_of, task_type
+from regrow.align.lesson import keep_aside, of_types, set_of, task_type, without_steps
 from regrow.align.rows import ConversationRows, laid_out, stack, stack_parts
 from regrow.corpus.tokenizer import Tokenizer, break_specials, train_tokenizer
 from regrow.errors import RegrowError
@@ -230,3 +230,21 @@ def test_changes_are_paired_and_carry_their_error() -> None:
         "change": [0.5, 0.5],
     }
     assert told["tokens"] == 4
+
+
+def test_without_steps_a_worked_answer_is_its_last_sentence_and_others_stay() -> None:
+    worked = Conversation(
+        (
+            Message("user", "Ada has 2 hats. She finds 3 more. How many? Work step by step."),
+            Message("assistant", "She finds 3 more: 2 + 3 = 5. The answer is 5."),
+        ),
+        "problems", "1 steps",
+    )  # fmt: skip
+    bare = Conversation(
+        (Message("user", "Say 'The answer is no'."), Message("assistant", "The answer is no.")), "t"
+    )
+    (cut, same) = without_steps([worked, bare])
+    assert cut.messages[0].content == "Ada has 2 hats. She finds 3 more. How many?"
+    assert cut.messages[1].content == "The answer is 5."
+    assert (cut.family, cut.kind) == ("problems", "1 steps")
+    assert same == bare

@@ -47,6 +47,7 @@ def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
         ("models.base={preset: gpt2-124m, init: induction}", "needs two layers of a plain Llama"),
         ("nodes.acorn.tokens=0", "node 'acorn' needs tokens"),
         ("nodes.acorn.model=base", "has a parent and so takes no model"),
+        ("nodes.oak.settings.context=8", "has a model; give its context there"),
         ("nodes.twig.parent=null", "tuned and so needs a parent"),
         ("seed", "'seed' is no setting; write key=value"),
         ("seed=one", "'seed': input should be a valid integer"),

@@ -1,11 +1,13 @@
-"""Which conversations a stage learns from: so many task types of them, some kept aside."""
+"""Which conversations a stage learns from: some task types, with or without steps, some aside."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from regrow.errors import RegrowError
-from regrow.records import Conversation
+from regrow.records import Conversation, Message
 from regrow.seeds import derive, rng
 
 _FINE = 1 << 20  # steps in which a share is told
@@ -30,6 +32,21 @@ def of_types(
         raise RegrowError(f"task_types is {count}, but there are only {len(types)} task types")
     chosen = {types[i] for i in rng(seed, "task types").permutation(len(types))[:count]}
     return [talk for talk in talks if task_type(talk) in chosen], sorted(chosen)
+
+
+def without_steps(talks: Sequence[Conversation]) -> list[Conversation]:
+    """The conversations with worked answers cut to their last sentence, 'The answer is ...'.
+
+    What asks a user for steps goes too. Everything else stays as it is.
+    """
+    return [replace(talk, messages=tuple(_bare(turn) for turn in talk.messages)) for talk in talks]
+
+
+def _bare(turn: Message) -> Message:
+    if turn.role == "user":
+        return replace(turn, content=turn.content.removesuffix(" Work step by step."))
+    worked = re.search(r"(?<=\s)The answer is [^\n]+$", turn.content)
+    return replace(turn, content=worked[0]) if turn.role == "assistant" and worked else turn
 
 
 def keep_aside(

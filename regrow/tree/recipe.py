@@ -299,6 +299,8 @@ def _check_node(recipe: Recipe, name: str, node: NodeSpec) -> None:
         raise ValueError(f"node {name!r} needs tokens, for example 1M")
     if node.parent is not None and node.model is not None:
         raise ValueError(f"node {name!r} has a parent and so takes no model of its own")
+    if node.model is not None and getattr(node.settings, "context", None):
+        raise ValueError(f"node {name!r} has a model; give its context there, not in the settings")
     if node.parent is None and node.stage != "pretrain":
         raise ValueError(f"node {name!r} is tuned and so needs a parent")
     if node.parent is None and node.model not in recipe.models:

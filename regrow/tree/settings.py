@@ -171,6 +171,9 @@ class PretrainSettings(Training):
     mixture: str
     packing: Packing = "across"
     finish: Finish | None = None
+    context: Count | None = Field(
+        default=None, gt=1, description="go on at another context length than the parent's"
+    )
 
 
 class SupervisedSettings(Training):
@@ -197,6 +200,9 @@ class SupervisedSettings(Training):
     )
     task_types: Count | None = Field(
         default=None, gt=0, description="learn from so many task types only, drawn by seed"
+    )
+    worked: bool = Field(
+        default=True, description="worked answers keep their steps; else the last sentence is left"
     )
     held: Share = Field(
         default=0.0,

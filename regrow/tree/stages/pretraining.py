@@ -23,6 +23,7 @@ def pretrain(context: StageContext) -> dict[str, Any]:
     from regrow.align.rows import MixedRows, Rows
     from regrow.corpus.tokenizer import Tokenizer
     from regrow.model.decoder import Decoder
+    from regrow.model.stretch import at_context
     from regrow.model.induction import wire_induction
     from regrow.seeds import derive
 
@@ -37,6 +38,10 @@ def pretrain(context: StageContext) -> dict[str, Any]:
             wire_induction(model, seed=weights)
     else:
         model, tokenizer = parent_of(context)
+        if settings.context:
+            model = at_context(
+                model, settings.context, derive(context.seed, context.name, "places")
+            )
     total = max(1, node.tokens // model.config.context)
     text = text_rows(context, settings.mixture, model, total, "text")
     supply: Rows = text

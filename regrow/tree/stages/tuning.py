@@ -42,13 +42,13 @@ def lesson(
 
     The number of task types limits demonstrations, and not what is learnt from beside them.
     """
-    from regrow.align.lesson import keep_aside, of_types
+    from regrow.align.lesson import keep_aside, of_types, without_steps
 
     learnt, aside = keep_aside(shown, settings.held)
     types = None
     if limited and settings.task_types:
         learnt, types = of_types(learnt, settings.task_types, seed)
-    return Lesson(learnt, aside, types)
+    return Lesson(learnt if settings.worked else without_steps(learnt), aside, types)
 
 
 def tune(
