@@ -97,16 +97,13 @@ def _list(json: bool) -> None:
     if json:
         print_json([task.model_dump() for task in found])
         return
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("task", "metric", "shots", "data", "what"):
-        table.add_column(heading, overflow="fold")
+    console = _console()
     for task in found:
-        table.add_row(
-            task.name, task.metric, str(task.shots.count), "\n".join(task.data), task.title
+        shots = task.shots.count + task.head_shots
+        console.print(
+            f"[bold]{task.name}[/bold]: {task.title}; {task.metric}, {shots}-shot "
+            f"[dim]{', '.join(task.data)}[/dim]"
         )
-    _console().print(table)
 
 
 def _published(row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -128,31 +125,32 @@ def _show(node: str, rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(title=node, box=None, pad_edge=False)
-    for heading in ("task", "template", "asked", "metric"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("n", "score", "95 %", "chance"):
+    for heading in ("task", "template", "metric"):
+        table.add_column(heading)
+    for heading in ("shots", "n", "score", "95 %", "chance"):
         table.add_column(heading, justify="right")
     for row in rows:
         name = f"  {row['cell']}" if row["cell"] else row["task"]
-        asked = f"{row['shots']}-shot{', chat' if row['chat'] else ''}, {row['how']}"
-        told = "" if row["cell"] else asked
+        interval = "" if row["low"] is None else f"{row['low']:.3f}-{row['high']:.3f}"
+        chance = "" if row["chance"] is None else f"{row['chance']:.3f}"
         table.add_row(
-            escape(name), escape(row["template"]), told, row["metric"], str(row["n"]),
-            f"{row['score']:.3f}", f"{row['low']:.3f}-{row['high']:.3f}",
-            "" if row["chance"] is None else f"{row['chance']:.3f}",
+            escape(name), escape(row["template"]), row["metric"], str(row["shots"]), str(row["n"]),
+            f"{row['score']:.3f}", interval, chance,
         )  # fmt: skip
     console = _console()
     console.print(table)
     whole = [row for row in rows if not row["cell"]]
     for row in whole:
+        chat = ", in its chat template" if row["chat"] else ""
+        console.print(f"{row['task']}: {row['how']}{chat}")
         if row["not_run"]:
-            count, of = row["not_run"], row["not_run"] + row["n"]
+            of = row["not_run"] + row["n"]
             console.print(
-                f"[yellow]{row['task']}: {count} of {of} programs were not run[/yellow], e.g. "
+                f"  [yellow]{row['not_run']} of {of} programs were not run[/yellow], e.g. "
                 f"{escape(row['why_not'])}"
             )
         if row["shortened"]:
-            console.print(f"{row['task']}: {row['shortened']} prompts were cut to the context")
+            console.print(f"  {row['shortened']} prompts were cut to the context")
     for name in dict.fromkeys(row["task"] for row in whole):
         row = next(row for row in whole if row["task"] == name)
         found = _published(row)

@@ -70,7 +70,7 @@ def test_real_files_become_questions_with_a_right_answer(name: str) -> None:
     assert len({q.id for q in found}) == 10
     assert len(found) == 10 * len(task.templates)
     for one in found:
-        assert one.shots == task.shots.count
+        assert one.shots == task.shots.count + task.head_shots
         assert one.target.strip()
         assert 0 <= one.chance < 1
         # A worked answer holds the answer where the task looks for it.

@@ -172,7 +172,7 @@ def _question(task: Task, template: str, id_: str, row: Row, shown: _Shown) -> Q
         float(chance),
         (head, *examples, asked[0]),
         row,
-        len(examples),
+        len(examples) + task.head_shots,
         target=asked[1],
         **asked[2],
     )
