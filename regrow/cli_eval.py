@@ -25,6 +25,10 @@ def evaluate(
         str | None,
         typer.Option(help="Tasks, by name or file, with commas; `list` tells them."),
     ] = None,
+    abilities: Annotated[
+        str | None,
+        typer.Option(help="Abilities to measure beside those of the recipe; `list` tells them."),
+    ] = None,
     data: Annotated[
         Path, typer.Option(envvar="REGROW_DATA", help="The folder with the benchmarks' data.")
     ] = Path("data"),
@@ -51,11 +55,13 @@ def evaluate(
     runs: Annotated[Path, typer.Option("--runs", help="The folder of all runs.")] = Path("runs"),
     json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
-    """Measure a node: the abilities of its recipe anew, or published benchmarks.
+    """Measure a node: the abilities of its recipe anew, further ones, or published benchmarks.
 
     \b
     Examples:
       regrow eval text-davinci-003
+      regrow eval davinci --abilities robustness,prompting
+      regrow eval --abilities list
       regrow eval --tasks list
       regrow eval chatgpt --tasks gsm8k,arc --data my/benchmarks --limit 200
       regrow eval davinci --tasks my_task.yaml --shots 0 --json
@@ -64,13 +70,21 @@ def evaluate(
     if tasks == "list":
         _list(json)
         return
+    if abilities == "list":
+        _list_abilities(json)
+        return
     if node is None:
         raise RegrowError("name a node to measure, as in `regrow eval chatgpt`")
     from regrow.tree import console
-    from regrow.tree.measure import measure_again, measure_tasks
+    from regrow.tree.measure import measure_abilities, measure_again, measure_tasks
 
     if tasks is None:
-        rows = measure_again(runs, node, run)
+        if abilities is None:
+            rows = measure_again(runs, node, run)
+        else:
+            rows = measure_abilities(
+                runs, node, run, _names(abilities), limit=limit, every_template=all_templates
+            )
         if json:
             print_json(rows)
         else:
@@ -81,12 +95,34 @@ def evaluate(
     settings = TaskSettings(
         data, shots, limit, all_templates, chat, batch, precision, unsafe_code
     )  # fmt: skip
-    names = [name.strip() for name in tasks.split(",") if name.strip()]
-    rows = measure_tasks(runs, node, run, names, settings)
+    rows = measure_tasks(runs, node, run, _names(tasks), settings)
     if json:
         print_json([{**row, "published": _published(row)} for row in rows])
     else:
         _show(node, rows)
+
+
+def _names(given: str) -> list[str]:
+    return [name.strip() for name in given.split(",") if name.strip()]
+
+
+def _list_abilities(json: bool) -> None:
+    """What can be measured of a node of a run, and how it is asked."""
+    from dataclasses import asdict
+
+    from regrow.evaluate.abilities import ABILITIES
+
+    if json:
+        print_json([asdict(one) | {"metrics": dict(one.metrics)} for one in ABILITIES.values()])
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("ability", "metrics", "a base node is asked", "a tuned node is asked", "twin"):
+        table.add_column(heading, overflow="fold")
+    for one in ABILITIES.values():
+        table.add_row(one.name, ", ".join(one.metrics), one.plain, one.tuned, one.twin)
+    _console().print(table)
 
 
 def _list(json: bool) -> None:
@@ -97,16 +133,13 @@ def _list(json: bool) -> None:
     if json:
         print_json([task.model_dump() for task in found])
         return
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("task", "metric", "shots", "data", "what"):
-        table.add_column(heading, overflow="fold")
+    console = _console()
     for task in found:
-        table.add_row(
-            task.name, task.metric, str(task.shots.count), "\n".join(task.data), task.title
+        shots = task.shots.count + task.head_shots
+        console.print(
+            f"[bold]{task.name}[/bold]: {task.title}; {task.metric}, {shots}-shot "
+            f"[dim]{', '.join(task.data)}[/dim]"
         )
-    _console().print(table)
 
 
 def _published(row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -128,31 +161,32 @@ def _show(node: str, rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(title=node, box=None, pad_edge=False)
-    for heading in ("task", "template", "asked", "metric"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("n", "score", "95 %", "chance"):
+    for heading in ("task", "template", "metric"):
+        table.add_column(heading)
+    for heading in ("shots", "n", "score", "95 %", "chance"):
         table.add_column(heading, justify="right")
     for row in rows:
         name = f"  {row['cell']}" if row["cell"] else row["task"]
-        asked = f"{row['shots']}-shot{', chat' if row['chat'] else ''}, {row['how']}"
-        told = "" if row["cell"] else asked
+        interval = "" if row["low"] is None else f"{row['low']:.3f}-{row['high']:.3f}"
+        chance = "" if row["chance"] is None else f"{row['chance']:.3f}"
         table.add_row(
-            escape(name), escape(row["template"]), told, row["metric"], str(row["n"]),
-            f"{row['score']:.3f}", f"{row['low']:.3f}-{row['high']:.3f}",
-            "" if row["chance"] is None else f"{row['chance']:.3f}",
+            escape(name), escape(row["template"]), row["metric"], str(row["shots"]), str(row["n"]),
+            f"{row['score']:.3f}", interval, chance,
         )  # fmt: skip
     console = _console()
     console.print(table)
     whole = [row for row in rows if not row["cell"]]
     for row in whole:
+        chat = ", in its chat template" if row["chat"] else ""
+        console.print(f"{row['task']}: {row['how']}{chat}")
         if row["not_run"]:
-            count, of = row["not_run"], row["not_run"] + row["n"]
+            of = row["not_run"] + row["n"]
             console.print(
-                f"[yellow]{row['task']}: {count} of {of} programs were not run[/yellow], e.g. "
+                f"  [yellow]{row['not_run']} of {of} programs were not run[/yellow], e.g. "
                 f"{escape(row['why_not'])}"
             )
         if row["shortened"]:
-            console.print(f"{row['task']}: {row['shortened']} prompts were cut to the context")
+            console.print(f"  {row['shortened']} prompts were cut to the context")
     for name in dict.fromkeys(row["task"] for row in whole):
         row = next(row for row in whole if row["task"] == name)
         found = _published(row)

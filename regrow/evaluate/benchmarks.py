@@ -1,72 +1,43 @@
-"""Published multiple-choice benchmarks as items: MMLU, ARC, OpenBookQA, BoolQ, PIQA and their like.
+"""Benchmarks with choices as items of the ability `benchmarks`, and to keep out of training.
 
-The shape is told by the keys of the row, as in `regrow.align.shapes`. A row of no known shape,
-or whose answer is none of its choices, is left out.
+A file is read by the task that comes with regrow for its folder, else by the first task that can
+read its first row: what people have is often a copy of a published file under another name.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from regrow.align.tables import Row, read_rows
 from regrow.errors import RegrowError
+from regrow.evaluate.taskfile import Task, load_task, names
+from regrow.evaluate.taskitems import bare_question, choices_of
 from regrow.records import Item
-
-#: A question, its choices, and the place of the right one.
-Asked = tuple[str, Sequence[str], int]
-
-#: Words that a benchmark puts before its parts; the templates of prompts bring their own.
-_LABEL = re.compile(r"^(?:Passage|Context|Question): *", re.MULTILINE)
-_LISTED = re.compile(r"^([A-Z])[.)] +(.+)$", re.MULTILINE)
-
-
-def _lettered(row: Row) -> Asked:
-    """MMLU (a list, the answer A to D) and ARC and its like (choices by their letter or number)."""
-    choices = row["choices"]
-    by_letter = choices if isinstance(choices, Mapping) else dict(zip("ABCDEFGHIJ", choices))
-    gold = list(by_letter).index(row["answer"])
-    return row["question"], [str(choice) for choice in by_letter.values()], gold
-
-
-def _numbered(row: Row) -> Asked:
-    """BoolQ, PIQA and Social IQa: the answer by its place.
-
-    Where the choices are mere letters, as in Social IQa, what they stand for is listed after the
-    question: it becomes the choices.
-    """
-    question, choices = row["query"], [str(choice) for choice in row["choices"]]
-    listed = dict(_LISTED.findall(question))
-    if set(choices) <= listed.keys():
-        question = question.partition("\nChoices:")[0]
-        choices = [listed[letter] for letter in choices]
-    return question, choices, int(row["gold"])
-
-
-#: (keys that must be there, how the row is read).
-_SHAPES: tuple[tuple[frozenset[str], Callable[[Row], Asked]], ...] = (
-    (frozenset({"question", "choices", "answer"}), _lettered),
-    (frozenset({"query", "choices", "gold"}), _numbered),
-)
 
 
 def read_benchmark(path: Path) -> list[Item]:
-    """The items of one file.
+    """The items of one file; rows that make no sense are left out.
 
     A benchmark is called by its file, by its folder where the file is called `data`, with the
     row's `set` behind it (arc-challenge, arc-easy). An item's family is its subject or concept;
-    without one the item stands for itself. Raises RegrowError where no row is of a known shape.
+    without one the item stands for itself. Raises RegrowError where no task can read a row.
     """
     stem = path.name.split(".")[0]
     benchmark = path.parent.name if stem == "data" else stem
+    tasks = [task for name in names() if (task := load_task(name)).kind == "choice"]
+    # Of tasks that read the same columns, those that look closer at the choices come first.
+    tasks.sort(key=lambda t: (not t.data[0].startswith(f"{benchmark}/"), t.choices == "choices"))
     found = []
     for number, row in enumerate(read_rows(path)):
-        asked = _read(row)
-        if asked is not None:
-            name = "-".join([benchmark, *([str(row["set"])] if row.get("set") else [])]).lower()
-            found.append(_item(name, f"{name}|{number}", row, *asked))
+        for task in tasks:
+            asked = _read(task, row)
+            if asked is not None:
+                name = "-".join([benchmark, *([str(row["set"])] if row.get("set") else [])]).lower()
+                found.append(_item(name, f"{name}|{number}", row, *asked))
+                tasks = [task]  # a file has rows of one kind
+                break
     if not found:
         raise RegrowError(f"{path} holds no benchmark in a known shape; see docs/documents.md")
     return found
@@ -77,17 +48,14 @@ def read_benchmarks(paths: Sequence[Path]) -> list[Item]:
     return [item for path in paths for item in read_benchmark(path)]
 
 
-def _read(row: Row) -> Asked | None:
-    """Question, choices and right place of a row; None where it has no known shape or no sense."""
-    shape = next((read for keys, read in _SHAPES if keys <= row.keys()), None)
+def _read(task: Task, row: Row) -> tuple[str, list[str], int] | None:
+    """Question, choices and right place of a row; None where the task finds no sense in it."""
     try:
-        question, choices, gold = shape(row) if shape else ("", [], -1)
-    except (ValueError, TypeError, AttributeError):
+        question = bare_question(task, "a row", row).strip()
+        choices, gold = choices_of(task, "a row", row)
+    except RegrowError:
         return None
-    question = _LABEL.sub("", question).strip().removesuffix("Answer:").rstrip()
-    choices = [choice.strip() for choice in choices]
-    whole = question and len(choices) > 1 and all(choices) and 0 <= gold < len(choices)
-    return (question, choices, gold) if whole else None
+    return (question, [choice.strip() for choice in choices], gold[0]) if question else None
 
 
 def _item(

@@ -1,4 +1,4 @@
-"""How the answers of benchmarks are judged: a text against right ones, a choice by its likelihood."""
+"""How answers to benchmarks are judged: texts by right ones, choices by their likelihood."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The limited process that runs programs of models; standard library only.
 
-Started as `python -I -S sandbox_child.py`. The first JSON line it reads has the limits and its role:
+Started as `python -I -S sandbox_child.py`. The first JSON line it reads has limits and a role:
 
 - `batch`, for `regrow.evaluate.sandbox`: one JSON line comes for each program; it forks for each,
   and writes one JSON line with what came out. It runs no program itself.

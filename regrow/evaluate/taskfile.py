@@ -64,6 +64,7 @@ class Task(_Strict):
     keep: str = ""  # which rows are asked; all of them where empty
     question: str  # the bare question
     head: str = ""  # what stands before the examples
+    head_shots: int = Field(0, ge=0)  # examples that the head itself holds
     templates: dict[str, str] = Field(min_length=1)  # with {{ q }}; the first is the default
     between: str = "\n\n"
     answer: str = " {{ a }}"  # what follows the template; `a`: the first right text, or choice `i`

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,7 @@ def _question(task: Task, template: str, id_: str, row: Row, shown: _Shown) -> Q
         float(chance),
         (head, *examples, asked[0]),
         row,
-        len(examples),
+        len(examples) + task.head_shots,
         target=asked[1],
         **asked[2],
     )
@@ -205,7 +205,10 @@ def bare_question(task: Task, id_: str, row: Row) -> str:
 
 def choices_of(task: Task, id_: str, row: Row) -> tuple[list[str], tuple[int, ...]]:
     """The choices of a row and the places of the right ones."""
-    choices = [str(choice) for choice in _value(task, task.choices, id_, row)]
+    given = _value(task, task.choices, id_, row)
+    if not isinstance(given, list | tuple):
+        raise RegrowError(f"task {task.name}: {id_} does not fit: its choices are no list")
+    choices = [str(choice) for choice in given]
     found = _value(task, task.gold, id_, row)
     gold = tuple(found) if isinstance(found, list | tuple | range) else (int(found),)
     fine = len(choices) > 1 and all(choice.strip() for choice in choices) and gold
@@ -238,13 +241,3 @@ def _tried(fill: Any, task: Task, text: str, id_: str, row: Row, more: dict[str,
         ) from error
     except _MISTAKES as error:
         raise RegrowError(f"task {task.name}: {id_} does not fit {text!r}: {error}") from error
-
-
-def rows_of_shape(tasks: Sequence[Task], row: Row) -> Iterator[Task]:
-    """The tasks with choices that can read a row."""
-    for task in tasks:
-        try:
-            if task.kind == "choice" and bare_question(task, "", row) and choices_of(task, "", row):
-                yield task
-        except RegrowError:
-            continue

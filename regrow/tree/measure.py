@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from regrow.errors import RegrowError
 from regrow.files import lock, read_json
+from regrow.progress import Progress
 from regrow.tree.live import told
 from regrow.tree.plan import MEASURE, Grown
 from regrow.tree.runs import find_node, recipe_of
@@ -38,6 +39,43 @@ def measure_again(runs: Path, node: str, run: str | None) -> list[dict[str, Any]
     return rows
 
 
+def measure_abilities(
+    runs: Path,
+    node: str,
+    run: str | None,
+    names: Sequence[str],
+    *,
+    limit: int | None = None,
+    every_template: bool = False,
+) -> list[dict[str, Any]]:
+    """Measure these abilities beside what was measured before; returns their rows of scores.json.
+
+    `limit` is the number of items a cell, the recipe's without it.
+    """
+    from regrow.evaluate.measure import MeasureSettings, measure
+
+    folder = find_node(runs, node, run)
+    recipe = recipe_of(folder.parent)
+    settings = MeasureSettings(
+        items=limit or recipe.abilities.items,
+        templates="all" if every_template else recipe.abilities.templates,
+        seed=recipe.seed,
+        beside=True,
+    )
+    with lock(folder.parent), shown(folder.name) as say:
+        found = measure(folder, folder.parent / "world" / "items", names, settings, _bar(say))
+    return [score.to_row() for score in found if score.ability in names]
+
+
+def _bar(say: Callable[[dict[str, Any]], None]) -> Progress:
+    """Progress that a display's `say` shows."""
+
+    def progress(done: float, total: float, **metrics: Any) -> None:
+        say({"done": done, "total": total, "metrics": metrics})
+
+    return progress
+
+
 def measure_tasks(
     runs: Path, node: str, run: str | None, names: Sequence[str], settings: TaskSettings
 ) -> list[dict[str, Any]]:
@@ -55,11 +93,7 @@ def measure_tasks(
     with lock(folder / "tasks"):
         if ours:
             with shown(folder.name) as say:
-
-                def progress(done: float, total: float, **metrics: Any) -> None:
-                    say({"done": done, "total": total, "metrics": metrics})
-
-                rows += [one.to_row() for one in run_tasks(folder, ours, settings, progress)]
+                rows += [one.to_row() for one in run_tasks(folder, ours, settings, _bar(say))]
         if theirs:
             from regrow.evaluate.harness import run_harness
 
@@ -71,11 +105,11 @@ def measure_tasks(
 def shown(name: str) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A progress bar on standard error that takes a worker's messages."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
     phase = ""
-    with Progress(console=console, transient=True) as bar:
+    with Bar(console=console, transient=True) as bar:
         task = bar.add_task(name, total=None)
 
         def say(message: dict[str, Any]) -> None:

@@ -1,0 +1,87 @@
+"""`regrow eval --tasks`: tasks told, measured, and shown beside published scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from regrow.cli import app
+from regrow.corpus.tokenizer import train_tokenizer
+from regrow.errors import RegrowError
+from regrow.model.config import ModelConfig
+from regrow.model.decoder import Decoder
+from regrow.model.folder import save_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A node that finds all equally likely, and nine items of PIQA's shape."""
+    folder = Path(tmp_path_factory.mktemp("eval"))
+    tokenizer = train_tokenizer(["Question: warm milk Answer: use ice fire"] * 9, 300, folder / "n")
+    model = Decoder(ModelConfig(tokenizer.vocabulary, 32, 1, 1, 1, 32, 64))
+    torch.nn.init.zeros_(model.embedding)
+    save_model(model, folder / "n")
+    rows = [
+        {"query": f"Question: warm milk {n}\n", "choices": ["use ice", "a fire"], "gold": n % 2}
+        for n in range(9)
+    ]
+    (folder / "piqa").mkdir()
+    (folder / "piqa" / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def call(*words: str) -> str:
+    found = CliRunner().invoke(app, ["eval", *words])
+    if found.exception is not None:
+        raise found.exception
+    return str(found.stdout)
+
+
+def test_tasks_are_listed_for_people_and_for_programs() -> None:
+    assert "Grade-school mathematics" in call("--tasks", "list")
+    told = {task["name"]: task for task in json.loads(call("--tasks", "list", "--json"))}
+    assert told["mmlu"]["shots"]["count"] == 5
+
+
+def test_a_folder_of_a_model_is_measured_and_published_scores_stand_beside_it(
+    folder: Path,
+) -> None:
+    asked = (str(folder / "n"), "--tasks", "piqa", "--data", str(folder), "--limit", "6")
+    (row,) = json.loads(call(*asked, "--precision", "fp32", "--json"))
+    assert (row["task"], row["n"], row["chance"], row["shots"]) == ("piqa", 6, 0.5, 0)
+    assert row["low"] <= row["score"] <= row["high"]
+    davinci = row["published"][0]
+    assert (davinci["model"], davinci["benchmark"]) == ("davinci", "PIQA")
+    assert "zero-shot" in davinci["setting"]
+    shown = call(*asked, "--precision", "fp32")
+    assert "published, piqa (compare only like settings" in shown
+    assert f"davinci {davinci['score']:g}: zero-shot" in shown
+
+
+def test_what_cannot_be_measured_is_refused_in_one_line(folder: Path) -> None:
+    with pytest.raises(RegrowError, match="name a node to measure"):
+        call("--tasks", "piqa")
+    with pytest.raises(RegrowError, match="no task 'piqua'; did you mean 'piqa'"):
+        call(str(folder / "n"), "--tasks", "piqua", "--data", str(folder))
+    with pytest.raises(RegrowError, match=r"arc.data.jsonl is not there; name the folder"):
+        call(str(folder / "n"), "--tasks", "piqa,arc", "--data", str(folder))
+
+
+def test_without_the_harness_its_tasks_say_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "lm_eval", None)
+    monkeypatch.delitem(__import__("sys").modules, "regrow.evaluate.harness", raising=False)
+    with pytest.raises(RegrowError, match=r"install regrow\[lm-eval\]"):
+        call(str(folder / "n"), "--tasks", "harness:arc_easy", "--data", str(folder))
+
+
+def test_abilities_are_listed_with_how_they_are_asked() -> None:
+    assert "memorisation" in call("--abilities", "list")
+    told = {one["name"]: one for one in json.loads(call("--abilities", "list", "--json"))}
+    assert told["prompting"]["metrics"] == {"accuracy": 0.01, "accuracy of long chains": 0.01}
+    assert all(one["plain"] and one["tuned"] for one in told.values())
