@@ -23,8 +23,8 @@ def pretrain(context: StageContext) -> dict[str, Any]:
     from regrow.align.rows import MixedRows, Rows
     from regrow.corpus.tokenizer import Tokenizer
     from regrow.model.decoder import Decoder
-    from regrow.model.stretch import at_context
     from regrow.model.induction import wire_induction
+    from regrow.model.stretch import at_context
     from regrow.seeds import derive
 
     node, settings = context.node, context.node.settings if context.node else None
