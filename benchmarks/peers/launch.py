@@ -36,7 +36,7 @@ def python_of(peer: str, environments: Path) -> Path | None:
 
 
 def launch(
-    peer: str, task: str, source: Path, environments: Path, timeout_s: float = 900, **options: Any
+    peer: str, task: str, source: Path, environments: Path, timeout_s: float = 3600, **options: Any
 ) -> dict[str, Any] | None:
     """The peer's answer (cpu_s, wall_s, peak_mb, result); None where it is missing or fails."""
     python = python_of(peer, environments)

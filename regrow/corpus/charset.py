@@ -28,6 +28,7 @@ _LATIN = {f"iso8859-{i}" for i in (1, 2, 3, 4, 9, 10, 13, 14, 15, 16)} | {
     "cp1250", "cp1254", "cp1257", "cp1258"
 }  # fmt: skip
 _SUSPECT = re.compile(r"[\x80-\x9f]|[^\x00-\x7f]{2}")  # mojibake has one of them
+_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")  # the first of them in UTF-8
 
 
 def decode(body: bytes, declared: str = "", *, html: bool = False, mend: bool = True) -> str:
@@ -62,9 +63,9 @@ def _suspect(text: str) -> bool:
     """Whether text may hold mojibake; what encoders can rule out is ruled out at their speed."""
     if text.isascii():
         return False
-    pair = b"??" in text.encode("ascii", "replace")
-    control = b"\xc2" in text.encode("utf-8", "replace")  # the lead byte of U+0080 to U+009F
-    return (pair or control) and _SUSPECT.search(text) is not None
+    if b"??" in text.replace("?", ".").encode("ascii", "replace"):
+        return True
+    return _CONTROL.search(text.encode("utf-8", "replace")) is not None
 
 
 def is_binary(data: bytes) -> bool:

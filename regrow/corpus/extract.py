@@ -38,7 +38,7 @@ _TAG = re.compile(r"<[^>]*>")
 _BULLET = re.compile(r"^[ \t]*[•◦▪‣] ?", re.MULTILINE)
 _ORDERED = re.compile(r"^ {2,4}(?=\d+\. )", re.MULTILINE)
 _CELLS = re.compile(r"(?<=\S)\t\t(?=\S)")
-_TRAILING = re.compile(r"[ \t\r]+$", re.MULTILINE)
+_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 _BLANKS = re.compile(r"\n{3,}")
 _MANY_BLANKS = re.compile(r"\n{4,}")
 _NOT_TEXT = re.compile(r"html|xml|text/plain|^$", re.IGNORECASE)
@@ -66,7 +66,12 @@ def extract(page: Page) -> None:
 def tidy(text: str) -> str:
     """Unix line ends, no trailing blanks, no NUL, at most two empty lines in a row (as in code)."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").replace("\ufeff", "")
-    return _MANY_BLANKS.sub("\n\n\n", _TRAILING.sub("", text.replace("\xa0", " "))).strip("\n")
+    text = text.replace("\xa0", " ")
+    if " \n" in text or "\t\n" in text or text.endswith((" ", "\t")):  # a look costs little
+        text = _TRAILING.sub("", text)
+    if "\n\n\n\n" in text:
+        text = _MANY_BLANKS.sub("\n\n\n", text)
+    return text.strip("\n")
 
 
 def html_to_text(html: str) -> str:
@@ -89,11 +94,13 @@ def html_to_text(html: str) -> str:
     if whole:
         _drop_link_lists(root)
     skip = [*ANYWHERE, *AROUND] if whole else ANYWHERE
-    text = extract_plain_text(root.html, main_content=False, alt_texts=False, skip_elements=skip)
+    found = tree if whole else root.html
+    text = extract_plain_text(found, main_content=False, alt_texts=False, skip_elements=skip)
     if len(text) < 0.3 * len(root.text):  # an unclosed banner may have swallowed the page
         _drop(root, ",".join(skip))
         text = extract_plain_text(root.html, main_content=False, alt_texts=False)
-    text = _ORDERED.sub("", _BULLET.sub("- ", _CELLS.sub(" | ", text)))
+    text = _CELLS.sub(" | ", text) if "\t\t" in text else text
+    text = _ORDERED.sub("", _BULLET.sub("- ", text))
     return tidy(text if "<pre" in html else _BLANKS.sub("\n\n", text))
 
 
@@ -138,7 +145,7 @@ def _drop_link_lists(root: Any) -> None:
 
 def edge_lines(text: str) -> set[str]:
     """Lines near the start and the end of a page, where sites put their furniture."""
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    lines = list(filter(None, map(str.strip, text.split("\n"))))
     edge = lines if len(lines) <= 16 else lines[:8] + lines[-8:]
     return {line for line in edge if len(line) > 2}
 

@@ -159,6 +159,16 @@ def gram_hashes(hashes: np.ndarray, n: int) -> np.ndarray:
     return mix(total)
 
 
+def sequence_hashes(words: Words) -> np.ndarray:
+    """One hash of all the words of each text that has any, in their order: uint64 [texts]."""
+    starts = words.offsets[:-1]
+    full = np.diff(words.offsets) > 0
+    up, _ = _powers()
+    place = np.arange(len(words.hashes)) - np.repeat(starts, np.diff(words.offsets))
+    terms = words.hashes * up[place % _SLICE]
+    return mix(np.add.reduceat(terms, starts[full])) if len(terms) else np.empty(0, np.uint64)
+
+
 def gram_sets(words: Words, n: int) -> list[np.ndarray]:
     """The sorted distinct n-grams of every text, 32 bits of each: uint32 [grams].
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def write_pages(path: Path, pages: Sequence[Page]) -> None:
         if page.reason:
             page.text = ""
     for field in _schema():
-        values = [getattr(page, field.name) for page in pages]
+        values = list(map(attrgetter(field.name), pages))
         try:
             columns.append(pa.array(values, field.type))
         except UnicodeEncodeError:

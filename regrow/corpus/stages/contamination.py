@@ -20,6 +20,11 @@ from regrow.corpus.stages.job import Job, Pipeline
 from regrow.records import Item
 
 LISTED = 1000  # hits written out in the report
+#: What the report says where there is nothing to look for.
+NOTHING: dict[str, Any] = {
+    "items": 0, "items_too_short": 0, "common_grams_ignored": 0, "items_hit": {},
+    "documents_hit": 0, "documents_left": {}, "hits": [],
+}  # fmt: skip
 
 
 def find_part(job: Job, wanted: decontaminate.Wanted, part: str, watch: Watch) -> int:
@@ -109,6 +114,11 @@ def drop_contaminated(pipeline: Pipeline, items: Sequence[Item]) -> None:
     """Cut evaluation items out of the documents."""
     job, settings = pipeline.job, pipeline.job.settings.decontaminate
     wanted = decontaminate.wanted(items, settings)
+    if not wanted.by_length:
+        pipeline.notes["contamination"] = NOTHING | {
+            "items": len(items), "items_too_short": wanted.too_short,
+        }  # fmt: skip
+        return
     pipeline.map(partial(find_part, job, wanted), job.store.parts)
     files = job.store.files("item-grams")
     ordinary = decontaminate.ordinary(

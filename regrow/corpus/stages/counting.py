@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def count_part(job: Job, part: str, watch: Watch) -> None:
     def make(path: Path, documents: Path, counted: Path) -> None:
         pages = job.store.load(part)
         kept = [page for page in pages if not page.reason]
-        write_table(documents, {name: [getattr(p, name) for p in kept] for name in DOCUMENT})
+        write_table(documents, {name: list(map(attrgetter(name), kept)) for name in DOCUMENT})
         write_table(path, _decisions(pages))
         found = Counted(*_diversity(job, part, pages, kept))
         found.licences.update(page.licence or "unknown" for page in kept)
@@ -122,7 +123,7 @@ def _decisions(pages: Sequence[Page]) -> dict[str, Any]:
 
     kinds = {"characters": pa.int64(), "quality": pa.float32()}
     columns: dict[str, Any] = {
-        name: pa.array([getattr(page, name) for page in pages], kinds.get(name, pa.string()))
+        name: pa.array(list(map(attrgetter(name), pages)), kinds.get(name, pa.string()))
         for name in DECISION
     }
     reasons = [page.reason.partition(": ") for page in pages]

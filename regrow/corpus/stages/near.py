@@ -40,7 +40,7 @@ from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
 
 BUCKET_DOCUMENTS = 1 << 18  # documents whose keys of a band, or whose clusters, one task compares
 LARGEST = 5  # clusters named in the report
-OPEN_PARTS = 256  # parts whose gram sets a task holds open
+OPEN_PARTS = 256  # parts of which a task knows where the gram sets stand
 
 
 def keys_part(job: Job, part: str, watch: Watch) -> int:
@@ -76,20 +76,25 @@ def _grams(store: Store, part: str) -> Path:
     return store.path("near-grams", part).with_suffix(".u32")
 
 
-def pairs_band(job: Job, share: tuple[int, Bucket], watch: Watch) -> int:
-    """The pairs (a, b), a < b, that share a key of this band and bucket; tells how many."""
-    band, bucket = share
+def pairs_bands(job: Job, share: tuple[range, Bucket], watch: Watch) -> int:
+    """The pairs (a, b), a < b, that share a key of one of these bands, in this bucket.
+
+    Tells how many; a pair counts once for each band.
+    """
+    bands, bucket = share
 
     def make(path: Path) -> int:
-        names = (f"band{band}", "number", "size")
-        keys, numbers, sizes = bucket.columns(job.store.files("near-keys"), names)
-        a, b = pairs_of_band(keys, sizes, job.settings.deduplicate.threshold)
-        a, b = numbers[a], numbers[b]
-        order = np.lexsort((b, a))
-        write_table(path, {"a": a[order], "b": b[order]})
-        return len(a)
+        found = [np.empty((0, 2), np.int64)]
+        for band in bands:
+            names = (f"band{band}", "number", "size")
+            keys, numbers, sizes = bucket.columns(job.store.files("near-keys"), names)
+            a, b = pairs_of_band(keys, sizes, job.settings.deduplicate.threshold)
+            found.append(np.stack([numbers[a], numbers[b]], 1))
+        pairs = np.unique(np.concatenate(found), axis=0)
+        write_table(path, {"a": pairs[:, 0], "b": pairs[:, 1]})
+        return sum(map(len, found))
 
-    target = job.store.path("near-pairs", f"{band:05d}-{bucket.number:05d}")
+    target = job.store.path("near-pairs", f"{bands.start:05d}-{bucket.number:05d}")
     told: int = once(target, make)
     return told
 
@@ -99,7 +104,7 @@ class _Grams:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._parts: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._parts: dict[int, tuple[np.ndarray, np.ndarray, Path]] = {}
 
     def of(self, number: int) -> np.ndarray:
         """The sorted gram hashes of one document: uint32 [grams]."""
@@ -110,12 +115,11 @@ class _Grams:
             part = self.store.parts[index]
             keys = [self.store.path("near-keys", part)]
             ends = np.concatenate([[0], np.cumsum(column(keys, "size"))])
-            path = _grams(self.store, part)
-            flat = np.memmap(path, "<u4", "r") if path.stat().st_size else np.empty(0, "<u4")
-            self._parts[index] = (column(keys, "number"), ends, flat)
-        numbers, ends, flat = self._parts[index]
+            self._parts[index] = (column(keys, "number"), ends, _grams(self.store, part))
+        numbers, ends, path = self._parts[index]
         row = int(np.searchsorted(numbers, number))
-        return np.asarray(flat[ends[row] : ends[row + 1]])
+        size = int(ends[row + 1] - ends[row])
+        return np.fromfile(path, "<u4", size, offset=4 * int(ends[row]))
 
 
 def edges_part(job: Job, part: str, watch: Watch) -> int:
@@ -240,8 +244,10 @@ def drop_near(pipeline: Pipeline) -> None:
     store, settings = job.store, job.settings.deduplicate
     documents = sum(pipeline.map(partial(keys_part, job), store.parts))
     bands, _ = bands_for(settings.threshold, settings.hashes)
-    shares = list(product(range(bands), buckets(documents, BUCKET_DOCUMENTS)))
-    candidates = sum(pipeline.map(partial(pairs_band, job), shares))
+    together = max(1, BUCKET_DOCUMENTS // max(1, documents))  # bands that one task looks at
+    groups = [range(i, min(bands, i + together)) for i in range(0, bands, together)]
+    shares = list(product(groups, buckets(documents, BUCKET_DOCUMENTS)))
+    candidates = sum(pipeline.map(partial(pairs_bands, job), shares))
     verified = sum(pipeline.map(partial(edges_part, job), store.parts))
     concerned = _connected(store)
     told = pipeline.map(partial(clusters_bucket, job), buckets(concerned, BUCKET_DOCUMENTS))

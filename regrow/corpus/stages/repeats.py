@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from regrow.corpus.engine import Watch
-from regrow.corpus.grams import gram_hashes, hash_words, word_spans
+from regrow.corpus.grams import gram_hashes, hash_words, sequence_hashes, word_spans
 from regrow.corpus.parts import once, write_pages, write_table
 from regrow.corpus.settings import RepeatSettings
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
@@ -28,10 +28,8 @@ def line_units(text: str, settings: RepeatSettings) -> tuple[np.ndarray, np.ndar
     """Hashes of the long lines of a text, and where they stand: [lines], [lines, 2] characters."""
     spans = [m.span() for m in _LINE.finditer(text) if len(m[0].strip()) >= settings.line]
     words = hash_words(text[start:stop] for start, stop in spans)
-    whole = [gram_hashes(words.of(i), max(1, len(words.of(i)))) for i in range(len(words))]
-    full = [i for i, found in enumerate(whole) if len(found)]
-    hashes = np.asarray([whole[i][0] for i in full], np.uint64)
-    return hashes, np.asarray([spans[i] for i in full], np.int64).reshape(-1, 2)
+    full = np.diff(words.offsets) > 0
+    return sequence_hashes(words), np.asarray(spans, np.int64).reshape(-1, 2)[full]
 
 
 def passage_units(text: str, settings: RepeatSettings) -> tuple[np.ndarray, np.ndarray]:

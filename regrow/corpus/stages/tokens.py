@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,24 @@ def make_tokenizer(pipeline: Pipeline, heldout: set[str], characters: int) -> To
     return train_tokenizer(texts, settings.vocabulary, folder)
 
 
+def _loaded(path: Path) -> Tokenizer:
+    """The tokenizer, read once by a process: that takes as long as the tokens of a small part."""
+    state = path.stat()
+    return _loaded_as(path, state.st_mtime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=1)
+def _loaded_as(path: Path, *state: int) -> Tokenizer:
+    return Tokenizer.load(path)
+
+
 def encode_part(job: Job, heldout: frozenset[str], part: str, watch: Watch) -> None:
     """The tokens of a part's documents, end to end, and a table of whose they are."""
     import pyarrow.parquet as pq
 
     def make(path: Path, tokens_of: Path) -> None:
         rows: list[tuple[Any, ...]] = []
-        tokenizer = Tokenizer.load(job.store.folder / "tokenizer")
+        tokenizer = _loaded(job.store.folder / "tokenizer" / "tokenizer.json")
         table = pq.read_table(job.store.path("documents", part), partitioning=None)
         names = ("id", "text", "source", "language", "format")
         found = zip(*(table[name].to_pylist() for name in names))
