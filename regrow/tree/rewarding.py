@@ -30,8 +30,8 @@ def fit_node(
     are left out. Raises RegrowError where `target` has one already, or for too few preferences.
     """
     from regrow.align.fit import fit_reward
-    from regrow.align.reward import RewardModel, save_reward
-    from regrow.evaluate.agreement import agreement
+    from regrow.align.reward import RewardModel, save_reward, score_rows
+    from regrow.evaluate.agreement import summary, votes
     from regrow.seeds import rng
     from regrow.serve.speaker import Speaker
     from regrow.tree.stages.materials import training
@@ -54,15 +54,15 @@ def fit_node(
         )
     reward = RewardModel(copy.deepcopy(speaker.model), seed=seed)
 
+    groups = [group for _, group in test]
+
     def tested() -> dict[str, Any]:
-        told = agreement(reward, [group for _, group in test], speaker.tokenizer.pad)
-        names = dict.fromkeys(name for name, _ in test)
-        parts = {name: [group for other, group in test if other == name] for name in names}
-        if len(parts) > 1:
-            told["by_file"] = {
-                name: agreement(reward, groups, speaker.tokenizer.pad)
-                for name, groups in parts.items()
-            }
+        rows = [row for group in groups for row in group[0].rows]
+        found = votes(score_rows(reward, rows, speaker.tokenizer.pad), groups)
+        told, names = summary(found), dict.fromkeys(name for name, _ in test)
+        if len(names) > 1:
+            parts = {name: [v for v in found if test[v.prompt][0] == name] for name in names}
+            told["by_file"] = {name: summary(part) for name, part in parts.items()}
         return told
 
     with lock(target):
