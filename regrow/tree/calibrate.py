@@ -31,6 +31,7 @@ _TIMED_TOKENS = 2_048  # in one step
 _TIMED_S = 1.0  # for one model
 _TOO_LARGE = 3e12  # FLOPs of a timed step beyond which the rate is reckoned instead
 _EFFICIENCY = 0.3  # of the matrix rate, for a whole step (research/microworld.md: .32 to .52)
+_UNKNOWN = 500.0  # tokens a second, where a recipe has no model of its own that could be timed
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _measure(shapes: Mapping[str, Any], jobs: int, threads: int) -> dict[str, An
 def expected(recipe: Recipe, run: Path, steps: list[Step], speed: Speeds) -> dict[str, float]:
     """Seconds that each step will take here. Begun steps count what their time so far leaves."""
     grown, stages = Grown(recipe, run), registry()
-    slowest = min(speed.tokens_per_s.values())
+    slowest = min(speed.tokens_per_s.values(), default=_UNKNOWN)
     seconds = {}
     for step in steps:
         stage = stages[step.stage]

@@ -36,8 +36,9 @@ class Held:
     def _measure(self, model: Any) -> dict[str, Any]:
         from regrow.align.heldout import measure
 
-        length = min(self.settings.held_length, model.config.context // 2)
-        return measure(model, self.tokenizer, self._sets, length, self.progress)
+        window = min(self.settings.row_tokens or model.config.context, model.config.context)
+        length = min(self.settings.held_length, window // 2)
+        return measure(model, self.tokenizer, self._sets, length, window, self.progress)
 
     @property
     def _path(self) -> Path:
