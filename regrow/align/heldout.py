@@ -53,21 +53,20 @@ def measure(
     `length` tokens is drawn where it fits the window as well, else its figures are absent; so are
     `closed` and `right` where the written answer has no such closing.
     """
-    training, out = model.training, {}
-    model.eval()
+    out = {}
     for number, (name, talks) in enumerate(sets.items()):
         progress(number, len(sets), phase=f"measuring {name}")
         rows = [_loss(model, *laid_out(talk, tokenizer), window) for talk in talks]
         for row, form in zip(rows, _forms(model, tokenizer, talks, length, window), strict=True):
             row |= form
         out[name] = rows
-    model.train(training)
     return out
 
 
 def _loss(model: Decoder, ids: Sequence[int], mask: Sequence[int], window: int) -> dict[str, Any]:
-    x = torch.tensor([ids[-window:]])
-    counts = torch.tensor(mask[-window:])[1:].bool()
+    device = model.embedding.device
+    x = torch.tensor([ids[-window:]], device=device)
+    counts = torch.tensor(mask[-window:], device=device)[1:].bool()
     logits = model.logits(model(x[:, :-1])[0, counts])
     loss = functional.cross_entropy(logits, x[0, 1:][counts], reduction="sum")
     return {"loss": round(float(loss), 5), "tokens": int(counts.sum())}
