@@ -30,7 +30,7 @@ def moved(seed: int = 3) -> torch.nn.Module:
 def sum_of_logs(model: torch.nn.Module, row: tuple[int, ...], start: int) -> float:
     ids = torch.tensor([row])
     logs = torch.log_softmax(model.logits(model(ids[:, :-1])), -1)[0]
-    return float(sum(logs[t, row[t + 1]] for t in range(start - 1, len(row) - 1)))
+    return sum(logs[t, row[t + 1]].item() for t in range(start - 1, len(row) - 1))
 
 
 def test_rows_count_from_where_they_part() -> None:
