@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from regrow import cli_corpus, cli_presets
+from regrow import cli_corpus, cli_presets, cli_rate, cli_reward
 from regrow.cli_corpus import print_json
 from regrow.errors import RegrowError
 
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_corpus.app, name="corpus")
 app.command()(cli_presets.presets)
+app.command()(cli_rate.rate)
+app.command()(cli_reward.reward)
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.")]
 Run = Annotated[str | None, typer.Option("--run", help="The run's name; the last used otherwise.")]
@@ -284,20 +286,31 @@ def gc(
 def chat(
     node: Annotated[str, typer.Argument(help="A node's name, or its folder.")] = "chatgpt",
     run: Run = None,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest word.")] = 0.0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(min=0, help="0 takes the likeliest word. [default: 0, with --best-of 0.8]"),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
+    best_of: Annotated[
+        int, typer.Option("--best-of", min=1, help="Answers that its reward model chooses among.")
+    ] = 1,
     runs: Runs = Path("runs"),
 ) -> None:
     """Talk to a node in the terminal. Base models continue your text instead of answering.
 
-    Example: regrow chat chatgpt --temperature 0.7
+    \b
+    Examples:
+      regrow chat chatgpt --temperature 0.7
+      regrow chat chatgpt --best-of 4
     """
     from regrow.tree.runs import find_node
 
     folder = find_node(runs, node, run)
     from regrow.serve.chat import chat as talk
 
-    talk(folder, temperature=temperature, max_tokens=max_tokens)
+    if temperature is None:
+        temperature = 0.8 if best_of > 1 else 0.0
+    talk(folder, temperature=temperature, max_tokens=max_tokens, best_of=best_of)
 
 
 @app.command()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
+from regrow.align.fit import fit_reward
 from regrow.align.reward import (
     Ranked,
     RewardModel,
     accuracy,
+    batch_loss,
     load_reward,
     pad_right,
     ranking_loss,
@@ -20,6 +23,8 @@ from regrow.align.reward import (
 from regrow.errors import RegrowError
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
+from regrow.train.loop import TrainSettings
+from regrow.tree.settings import RewardSettings
 
 CONFIG = ModelConfig(vocabulary=13, width=8, layers=1, heads=2, kv_heads=2, hidden=16, context=16)
 
@@ -74,3 +79,30 @@ def test_accuracy_counts_pairs_ordered_as_rated() -> None:
     assert accuracy(model, held, 0) == (1.0, 3)
     worst = [Ranked(rows, tuple(float(-s) for s in scores))]
     assert accuracy(model, worst, 0) == (0.0, 3)
+
+
+def test_all_pairs_of_a_prompt_stand_in_one_batch_element_and_are_averaged() -> None:
+    model = RewardModel(Decoder(CONFIG, seed=3), seed=1)
+    rows = ((1, 2), (3, 4, 5), (5, 6), (7, 8))
+    batch = [Ranked(rows[:3], (3.0, 1.0, 2.0)), Ranked(rows[2:], (1.0, 2.0))]
+    a, b, c, d = (float(score) for score in score_rows(model, rows, 0))
+
+    def wrong(better: float, worse: float) -> float:
+        return math.log1p(math.exp(worse - better))
+
+    first = (wrong(a, b) + wrong(a, c) + wrong(c, b)) / 3  # C(3, 2) pairs, once each
+    loss, tokens = batch_loss(model, batch, pad=0)
+    assert loss.item() == pytest.approx((first + wrong(d, c)) / 2, abs=1e-6)
+    assert tokens == 2 + 3 + 2 + 2 + 2  # an answer is read once, not once a pair
+
+
+def test_demonstrations_score_nothing_on_average_and_one_epoch_is_usual(tmp_path: Path) -> None:
+    model = RewardModel(Decoder(CONFIG, seed=3), seed=1)
+    learn = [Ranked(((1, 2), (3, 4)), (1.0, 0.0))] * 4 + [Ranked(((5, 6), (3, 7)), (1.0, 0.0))] * 4
+    shown = [[1, 2], [5, 6], [9, 10, 11]]
+    settings = TrainSettings(total=8, rows=2, seed=0, precision="fp32")
+    record = fit_reward(model, learn, shown, settings, tmp_path, pad=0, held=0)
+    assert (record["prompts"], RewardSettings().epochs) == (8, 1)
+    scores = score_rows(model, shown, 0)
+    assert scores.mean() == pytest.approx(0, abs=1e-5)
+    assert scores.std() > 0.01

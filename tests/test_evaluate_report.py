@@ -102,6 +102,29 @@ def test_the_page_is_whole_and_fetches_nothing(run: Path) -> None:
     assert "{{" not in page
 
 
+def test_a_reward_model_stands_beside_the_agreement_of_its_raters(run: Path) -> None:
+    assert "Reward models" not in write_report(run).read_text()
+    path = run / "code-cushman-001" / "edge.json"
+    told = {
+        "accuracy": 0.812, "accuracy_error": 0.014, "pairs": 900, "held_prompts": 256,
+        "agreement": 0.864, "agreement_error": 0.01, "of_agreement": 0.94,
+        "of_agreement_interval": [0.91, 0.97], "calibration_error": 0.031,
+        "calibration": [{"votes": 50, "predicted": 0.75, "agreed": 0.7}],
+    }  # fmt: skip
+    write_json(path, json.loads(path.read_text()) | {"record": {"reward_model": told}})
+    page = write_report(run).read_text()
+    for said in ("81.2 %", "± 1.4", "86.4 %", "0.94", "[0.91, 0.97]", "0.031", "900 pairs"):
+        assert said in page
+    assert "75% sure: 70% of 50 judgements agree" in page
+
+
+def test_an_older_record_of_a_reward_model_is_shown_as_far_as_it_goes(run: Path) -> None:
+    path = run / "babbage" / "edge.json"
+    told = {"accuracy": 0.8, "accuracy_error": 0.02, "pairs": 70}
+    write_json(path, json.loads(path.read_text()) | {"record": {"reward_model": told}})
+    assert "70 pairs" in write_report(run).read_text()
+
+
 def test_answers_of_models_are_shown_as_text_not_as_markup(run: Path) -> None:
     page = write_report(run).read_text()
     assert "<script>alert(1)</script>" not in page

@@ -135,7 +135,8 @@ def rank(one: Rated, tokenizer: Tokenizer, margin: float = 0.0) -> Ranked:
     """Token rows with their ratings: the sampled ids as they are, never re-tokenised text."""
     prompt, _ = tokenizer.chat(one.prompt.messages, answer=True)
     unique = dict(zip(one.tokens, one.ratings))
-    return Ranked(tuple((*prompt, *ids) for ids in unique), tuple(unique.values()), margin)
+    rows, opening = tuple((*prompt, *ids) for ids in unique), one.prompt.messages[0].content
+    return Ranked(rows, tuple(unique.values()), margin, opening)
 
 
 def ranked(rated: Iterable[Rated], tokenizer: Tokenizer, margin: float = 0.0) -> list[Ranked]:

@@ -52,12 +52,14 @@ class Ranked:
     """One prompt's answers as whole token rows, with the ratings that order them.
 
     Ratings that differ by no more than `margin` count as ties: of two equally wrong answers one is
-    always rated a little higher by chance, and such pairs teach nothing but noise.
+    always rated a little higher by chance, and such pairs teach nothing but noise. Prompts of one
+    `topic` (how they open) are not independent: they are kept on one side of a split.
     """
 
     rows: tuple[tuple[int, ...], ...]
     ratings: tuple[float, ...]
     margin: float = 0.0
+    topic: str = ""
 
     def pairs(self) -> list[tuple[int, int]]:
         """(better, worse) of every pair that is no tie."""

@@ -1,13 +1,13 @@
 """How well a reward model agrees with raters: accuracy, its ceiling, and calibration.
 
-A vote is one rater's preference in one pair of answers; ties are no votes. Votes on one prompt are
-not independent, so every error is clustered by prompt.
+A vote is one rater's preference in one pair of answers; ties are no votes. Votes on one prompt, or
+on prompts of one topic, are not independent, so every error is clustered by them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -20,11 +20,15 @@ BINS = 5
 
 
 class Vote(NamedTuple):
-    """`hit`: whether the model orders the pair as this rater does, .5 if it sees no difference.
-    `sure`: sigmoid of the rewards' difference, .5 to 1. `others`: the share of the other raters
-    with a vote in the pair who vote alike; nan where there are none."""
+    """One rater's preference, and what the model and other raters make of it.
+
+    `prompt` numbers the prompts, `topic` names the cluster. `hit`: whether the model orders the
+    pair alike, .5 if it sees no difference. `sure`: sigmoid of the rewards' difference, .5 to 1.
+    `others`: the share of the other raters with a vote in the pair who vote alike, nan for none.
+    """
 
     prompt: int
+    topic: Hashable
     pair: tuple[int, int]
     hit: float
     sure: float
@@ -53,7 +57,7 @@ def votes(scores: np.ndarray, held: Sequence[Sequence[Ranked]]) -> list[Vote]:
             for likes in said:
                 others = (said.count(likes) - 1) / (len(said) - 1) if len(said) > 1 else math.nan
                 hit = 0.5 if apart == 0 else float(likes == (apart > 0))
-                found.append(Vote(number, (i, j), hit, sure, others))
+                found.append(Vote(number, group[0].topic or number, (i, j), hit, sure, others))
         start += len(group[0].rows)
     return found
 
@@ -64,31 +68,34 @@ def summary(found: Sequence[Vote]) -> dict[str, Any]:
     `agreement` between raters is the ceiling of `accuracy`: a second rater in the model's place.
     `of_agreement` is their ratio where there was a second rater, with its 95 % interval.
     """
-    prompts = [vote.prompt for vote in found]
+    topics = [vote.topic for vote in found]
     hits = [vote.hit for vote in found]
     pairs = len({(vote.prompt, vote.pair) for vote in found})
     told: dict[str, Any] = {"accuracy": None, "accuracy_error": None, "agreement": None}
-    told |= {"pairs": pairs, "votes": len(found), "held_prompts": len(set(prompts))}
+    told |= {
+        "pairs": pairs,
+        "votes": len(found),
+        "held_prompts": len({vote.prompt for vote in found}),
+    }
     if not found:
         return told
     told |= {
         "accuracy": round(float(np.mean(hits)), 4),
-        "accuracy_error": round(clustered_error(hits, prompts)[0], 4),
+        "accuracy_error": round(clustered_error(hits, topics)[0], 4),
     }
     table = calibration(found)
     off = sum(row["votes"] * abs(row["predicted"] - row["agreed"]) for row in table)
     told |= {"calibration_error": round(off / len(found), 4), "calibration": table}
     shared = [vote for vote in found if not math.isnan(vote.others)]
-    if shared and any(vote.others for vote in shared):
+    if shared:
         others, own = [vote.others for vote in shared], [vote.hit for vote in shared]
-        clusters = [vote.prompt for vote in shared]
-        ratio = paired_bootstrap(others, own, clusters, ratio=True)
-        told |= {
-            "agreement": round(float(np.mean(others)), 4),
-            "agreement_error": round(clustered_error(others, clusters)[0], 4),
-            "of_agreement": round(ratio.difference, 4),
-            "of_agreement_interval": [round(ratio.low, 4), round(ratio.high, 4)],
-        }
+        clusters = [vote.topic for vote in shared]
+        told["agreement"] = round(float(np.mean(others)), 4)
+        told["agreement_error"] = round(clustered_error(others, clusters)[0], 4)
+        if any(others):
+            ratio = paired_bootstrap(others, own, clusters, ratio=True)
+            told["of_agreement"] = round(ratio.difference, 4)
+            told["of_agreement_interval"] = [round(ratio.low, 4), round(ratio.high, 4)]
     return told
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from regrow.evaluate import curves, sections
+from regrow.evaluate import curves, rewards, sections
 from regrow.evaluate.bars import Measured, measured_bars
 from regrow.evaluate.comparison import Change, Run, read_run
 from regrow.evaluate.gains import gains
@@ -54,7 +54,7 @@ def page(run: Run, changes: Sequence[Change], bars: Sequence[Measured]) -> str:
         "curves": curves.abilities(run),
         "bars": sections.bars_table(bars),
         "prompts": sections.prompts(run),
-        "training": curves.training(run) + gains(run),
+        "training": curves.training(run) + rewards.table(run) + gains(run),
         "corpus": curves.corpus(run),
         "again": curves.reproduce(run),
     }

@@ -138,12 +138,23 @@ def serve(
 ) -> None:
     """Serve until interrupted. Raises RegrowError where the address is taken, where there is
     nothing to serve, or where others could reach it without a key."""
-    import uvicorn
-
     if not nodes:
         raise RegrowError("there is no node to serve yet; grow one with `regrow run`")
     if not key and not is_loopback(host):
         raise RegrowError(f"{host} is open to others; give a key with --key or REGROW_KEY")
+    listen(
+        create_app(nodes, key=key), host, port,
+        f"serving {', '.join(nodes)} at {{address}}/v1 (Ctrl-C stops)",
+    )  # fmt: skip
+
+
+def listen(app: FastAPI, host: str, port: int, says: str) -> None:
+    """Run an application until interrupted. `says` is printed with its {address} filled in.
+
+    Raises RegrowError where the address is taken.
+    """
+    import uvicorn
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -155,8 +166,8 @@ def serve(
             ) from error
         port = listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        print(f"serving {', '.join(nodes)} at http://{shown}:{port}/v1 (Ctrl-C stops)", flush=True)
-        config = uvicorn.Config(create_app(nodes, key=key), log_level="warning")
+        print(says.replace("{address}", f"http://{shown}:{port}"), flush=True)
+        config = uvicorn.Config(app, log_level="warning")
         uvicorn.Server(config).run(sockets=[listening])
 
 

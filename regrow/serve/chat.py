@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
 
+from regrow.align.feedback import best_of
+from regrow.align.reward import RewardModel, load_reward
 from regrow.errors import RegrowError
 from regrow.generate.sampler import Sampling
 from regrow.records import Message
@@ -20,6 +22,7 @@ def chat(
     *,
     temperature: float = 0.0,
     max_tokens: int = 128,
+    best_of: int = 1,
     console: Console | None = None,
     read: Callable[[], str] | None = None,
 ) -> None:
@@ -27,9 +30,10 @@ def chat(
 
     A tuned node holds a conversation of many turns; a base node continues each line. `read` gives
     the next line and raises EOFError at the end. Ctrl-C stops an answer, and at the prompt leaves.
+    With `best_of` more than one the node's reward model chooses among so many answers.
     """
     console = console or Console(highlight=False)
-    talk = Talk(folder, temperature, max_tokens, console)
+    talk = Talk(folder, temperature, max_tokens, console, best_of)
     talk.greet()
     while True:
         try:
@@ -46,9 +50,12 @@ def chat(
 class Talk:
     """A conversation with one node at a time."""
 
-    def __init__(self, folder: Path, temperature: float, max_tokens: int, console: Console) -> None:
+    def __init__(
+        self, folder: Path, temperature: float, max_tokens: int, console: Console, best_of: int = 1
+    ) -> None:
         self.temperature, self.max_tokens, self.console = temperature, max_tokens, console
-        self.folder = folder.resolve()
+        self.folder, self.best_of = folder.resolve(), best_of
+        self.reward = self._reward(self.folder)
         self.speaker = Speaker.load(self.folder)
         self.turns: list[Message] = []
         self.answers = 0
@@ -79,6 +86,7 @@ class Talk:
         there = sorted(path.parent.name for path in self.folder.parent.glob("*/config.json"))
         if name not in there:
             raise RegrowError(f"there is no node {name!r} here; choose one of {', '.join(there)}")
+        self.reward = self._reward(self.folder.parent / name)
         self.speaker = Speaker.load(self.folder.parent / name)
         self.folder = self.folder.parent / name
         self.turns = []
@@ -97,7 +105,7 @@ class Talk:
         if not self.speaker.chat:
             self.console.print(line, end="", style="dim", markup=False)
         try:
-            for piece in self.speaker.stream(prompt, sampling):
+            for piece in self._pieces(prompt, sampling):
                 said += piece
                 self.console.print(piece, end="", markup=False, soft_wrap=True)
             self.console.print()
@@ -105,6 +113,25 @@ class Talk:
             self.console.print(" (stopped)", style="dim")
         if self.speaker.chat:
             self.turns = [*turns, Message("assistant", said)]
+
+    def _pieces(self, prompt: list[int], sampling: Sampling) -> Iterator[str]:
+        """The answer as it comes; the best of several comes whole."""
+        if self.reward is None:
+            yield from self.speaker.stream(prompt, sampling)
+        else:
+            model, tokenizer = self.speaker.model, self.speaker.tokenizer
+            ((best, _),) = best_of(model, self.reward, tokenizer, [prompt], sampling, self.best_of)
+            yield best.text
+
+    def _reward(self, folder: Path) -> RewardModel | None:
+        if self.best_of == 1:
+            return None
+        if not (folder / "reward" / "reward.json").is_file():
+            raise RegrowError(
+                f"{folder.name} has no reward model to choose by; RLHF gives a node one, and so "
+                f"does `regrow reward {folder.name} FILE`"
+            )
+        return load_reward(folder / "reward").eval()
 
     def _prompt(self, turns: list[Message]) -> tuple[list[int], list[Message]]:
         """The ids to continue, and the turns in them; early turns go, in pairs, where they must.

@@ -7,6 +7,7 @@ file of `regrow rate` (regrow.tree.stages.people).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,13 +36,24 @@ class Asked:
     temperature: float
 
 
-def aside(rows: Sequence[Any], seed: int, purpose: str) -> tuple[list[Any], list[Any]]:
-    """What is learnt from, and the share `HELD` that is put aside, at least one of two or more."""
+def aside(
+    rows: Sequence[Any], topics: Sequence[str], seed: int, purpose: str, share: float = HELD
+) -> tuple[list[Any], list[Any]]:
+    """What is learnt from, and a share put aside (something of two topics or more).
+
+    Rows of one topic stay together, so that nothing of a prompt put aside is learnt from.
+    """
     from regrow.seeds import rng
 
-    order = rng(seed, purpose, "aside").permutation(len(rows))
-    held = max(1, round(HELD * len(rows))) if len(rows) > 1 else 0
-    return [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
+    names = list(dict.fromkeys(topics))
+    wanted = max(1, round(share * len(rows))) if len(names) > 1 else 0
+    sizes = Counter(topics)
+    apart: set[str] = set()
+    for i in rng(seed, purpose, "aside").permutation(len(names)):
+        if sum(sizes[name] for name in apart) < wanted:
+            apart.add(names[i])
+    learn = [row for row, topic in zip(rows, topics) if topic not in apart]
+    return learn, [row for row, topic in zip(rows, topics) if topic in apart]
 
 
 def sampled(
@@ -133,7 +145,7 @@ def compared(files: Sequence[Path], tokenizer: Any, context: int) -> list[Any]:
                 for answer in one.answers
             )
             if max(map(len, rows)) <= context and len(set(rows)) > 1:
-                out.append(Ranked(rows, one.ratings))
+                out.append(Ranked(rows, one.ratings, topic=one.prompt.messages[0].content))
     return out
 
 
@@ -159,12 +171,14 @@ def learn_reward(
     people = human_ratings(context, asked)
     if people is None:
         chosen = some([p for p in prompts if p.check], settings.prompts, context.seed, "reward")
-        learn, test = aside(chosen, context.seed, "reward prompts")
+        learn, test = aside(chosen, _openings(chosen), context.seed, "reward prompts")
         rated = collected(context, asked, learn, settings.samples, path)
         rest = held_out(context, asked, test, settings.samples, path.with_name(f"held-{path.name}"))
         groups = by_answers(rest)
     else:  # people say where they see no difference
-        known, groups = aside(by_answers(people), context.seed, "rated by people")
+        groups = by_answers(people)
+        openings = _openings([group[0].prompt for group in groups])
+        known, groups = aside(groups, openings, context.seed, "rated by people")
         rated, margin = [one for group in known for one in group], 0.0
     rankings = ranked(rated, tokenizer, margin)
     if len(rankings) < LEAST:  # a weak parent's answers hardly differ: take any difference
@@ -173,10 +187,14 @@ def learn_reward(
     held = [[rank(one, tokenizer, margin) for one in group] for group in groups]
     if files := data_files(context, "comparisons"):
         real = compared(files[1], tokenizer, asked.model.config.context)
-        real, test = aside(real, context.seed, "comparisons")
+        real, others = aside(real, [one.topic for one in real], context.seed, "comparisons")
         rankings = blend(rankings, real, files[0].share, context.seed)
-        held = blend(held, [[one] for one in test], files[0].share, context.seed)
+        held = blend(held, [[one] for one in others], files[0].share, context.seed)
     return fit(context, settings, asked, rankings, held, folder)
+
+
+def _openings(prompts: Sequence[Conversation]) -> list[str]:
+    return [prompt.messages[0].content for prompt in prompts]
 
 
 def fit(
@@ -280,13 +298,14 @@ def learn_taste(context: StageContext, asked: Asked) -> tuple[Any, dict[str, Any
     if found := kept(folder):
         return found
     files = data_files(context, "comparisons")
-    rankings = compared(files[1], asked.tokenizer, asked.model.config.context) if files else []
+    rankings: list[Any] = (
+        compared(files[1], asked.tokenizer, asked.model.config.context) if files else []
+    )
     if len(rankings) < LEAST:
         return None
     settings = RewardSettings()
-    learn, test = aside(
-        some(rankings, settings.prompts, context.seed, "taste"), context.seed, "comparisons"
-    )
+    chosen: list[Any] = some(rankings, settings.prompts, context.seed, "taste")
+    learn, test = aside(chosen, [one.topic for one in chosen], context.seed, "comparisons")
     return fit(context, settings, asked, learn, [[one] for one in test], folder)
 
 
