@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +56,6 @@ def test_rows_are_told_by_their_keys(
 ) -> None:
     (found,) = read_demonstrations(write(tmp_path / "data.jsonl", row))
     assert [(m.role, m.content) for m in found.messages] == turns
-
-
-def test_unknown_and_empty_rows_are_counted(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "data.jsonl", {"prompt": "a", "completion": "b"}, {"x": 1},
-        {"prompt": "a", "completion": " "},
-    )  # fmt: skip
-    skipped: Counter[str] = Counter()
-    assert len(read_demonstrations(path, skipped)) == 1
-    assert skipped == {"unknown shape": 1, "empty or without an answer": 1}
 
 
 def test_a_file_with_nothing_known_is_one_clear_error(tmp_path: Path) -> None:

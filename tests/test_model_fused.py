@@ -53,6 +53,23 @@ def test_causal_attention_matches_scaled_dot_product(b: int, t: int, heads: int,
     assert_same_gradients(ours, plain.transpose(1, 2), (q, k, v))
 
 
+@pytest.mark.parametrize("sizes", [(150,), (70, 1, 79), (10,) * 15, (64, 64, 22)])
+def test_packed_documents_do_not_see_each_other(sizes: tuple[int, ...]) -> None:
+    d, t, rows = 8, 150, []
+    for n in (0, 2):  # the second row is cut elsewhere
+        rows.append(torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).roll(n))
+        rows[-1][:n] = -1
+    of = torch.stack(rows)
+    q, k, v = noise(2, t, 4, d), noise(2, t, 2, d, seed=1), noise(2, t, 2, d, seed=2)
+    cos, sin = (table.double() for table in fused.rope_tables(t, d, 1e4))
+    turned = [fused.rotate(x.transpose(1, 2), cos, sin) for x in (q, k)]
+    shared = [x.repeat_interleave(2, 1) for x in (turned[1], v.transpose(1, 2))]
+    seen = (of[:, :, None] == of[:, None]).tril()[:, None]
+    plain = functional.scaled_dot_product_attention(turned[0], *shared, attn_mask=seen)
+    ours = fused.causal_attention(q, k, v, cos, sin, fused.apart(of, torch.float64))
+    assert_same_gradients(ours, plain.transpose(1, 2), (q, k, v))
+
+
 def test_rotation_turns_the_first_pair_by_one_radian_a_position() -> None:
     cos, sin = fused.rope_tables(3, 4, 10000.0)
     x = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(3, 4)

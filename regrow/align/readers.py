@@ -1,25 +1,33 @@
-"""Conversations and comparisons out of the files people have: one reader for each shape of row.
+"""Conversations, prompts and comparisons out of the files people have.
 
-The shape is told by the keys of the row, never by the name of the file. A row of no known shape
-or with an empty text is counted and left out.
+Every row is read, or set aside with its number and why (`Tally`); nothing is mended in silence.
 """
 
 from __future__ import annotations
 
-import gzip
-import itertools
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from regrow.align.shapes import (
+    Malformed,
+    Turns,
+    check,
+    conversations_of,
+    messages,
+    root_of,
+    said,
+    text,
+    turn_of,
+)
+from regrow.align.tables import Row, Tally, numbered
 from regrow.errors import RegrowError
 from regrow.files import read_jsonl
 from regrow.records import Conversation, Message
 
-Row = Mapping[str, Any]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,169 +39,140 @@ class Comparison:
     ratings: tuple[float, ...]
 
 
-def _turns(*pairs: tuple[str, str]) -> list[Message]:
-    return [Message(role, text.strip()) for role, text in pairs]
+def read_demonstrations(path: Path, tally: Tally | None = None) -> list[Conversation]:
+    """All demonstrations and dialogues of a file or folder; `tally` counts its rows.
 
-
-def _alternating(texts: Sequence[str]) -> list[Message]:
-    """Speakers in turn, the first as user; what follows the last answer is dropped."""
-    roles = itertools.cycle(("user", "assistant"))
-    turns = _turns(*zip(roles, texts))
-    return turns if len(turns) % 2 == 0 else turns[:-1]
-
-
-def _instruction(row: Row) -> list[Message]:
-    asked = f"{row['instruction']}\n\n{row['input']}" if row.get("input") else row["instruction"]
-    answer = row.get("response") or row.get("output") or ""
-    return _turns(("user", asked), ("assistant", answer))
-
-
-def _gsm8k(row: Row) -> list[Message]:
-    """Worked answers with GSM8K's calculator marks taken out and its last line put in words."""
-    worked = re.sub(r"<<[^>]*>>", "", row["answer"])
-    worked = re.sub(r"\n#### *(.+)$", r"\nThe answer is \1.", worked)
-    return _turns(("user", row["question"]), ("assistant", worked))
-
-
-def _rationale(row: Row) -> list[Message]:
-    answer = f"{row['rationale']}\nThe answer is {row['answer']}."
-    return _turns(("user", row["question"]), ("assistant", answer))
-
-
-def _speakers(row: Row) -> list[Message]:
-    """Dialogues as rows of speaker and text; runs of one speaker are joined."""
-    spoken = itertools.groupby(row["turns"], key=lambda turn: turn["speaker"])
-    return _alternating(["\n".join(turn["text"] for turn in turns) for _, turns in spoken])
-
-
-def _human_assistant(text: str) -> list[Message]:
-    """Anthropic's transcript: blank line, speaker, colon."""
-    parts = re.split(r"\n\n(Human|Assistant): ?", text)[1:]
-    roles = {"Human": "user", "Assistant": "assistant"}
-    return _turns(*((roles[who], said) for who, said in zip(parts[::2], parts[1::2])))
-
-
-#: (keys that must be there, how the row becomes turns), the most telling first.
-_DEMONSTRATIONS: tuple[tuple[frozenset[str], Callable[[Row], list[Message]]], ...] = (
-    (frozenset({"messages"}), lambda r: _turns(
-        *((m["role"], m["content"]) for m in r["messages"]))),
-    (frozenset({"conversations"}), lambda r: _turns(
-        *(({"human": "user", "gpt": "assistant"}.get(m["from"], m["from"]), m["value"])
-          for m in r["conversations"]))),
-    (frozenset({"instruction", "instances"}), lambda r: _instruction(
-        {"instruction": r["instruction"], **r["instances"][0]})),
-    (frozenset({"instruction", "response"}), _instruction),
-    (frozenset({"instruction", "output"}), _instruction),
-    (frozenset({"question", "answer", "rationale"}), _rationale),
-    (frozenset({"question", "answer"}), _gsm8k),
-    (frozenset({"prompt", "completion"}), lambda r: _turns(
-        ("user", r["prompt"]), ("assistant", r["completion"]))),
-    (frozenset({"definition", "input", "output"}), lambda r: _turns(
-        ("user", f"{r['definition']}\n\n{r['input']}"), ("assistant", _first(r["output"])))),
-    (frozenset({"turns"}), _speakers),
-)  # fmt: skip
-
-
-def _first(value: Any) -> str:
-    return str(value[0]) if isinstance(value, list) else str(value)
-
-
-def _usable(turns: Sequence[Message], last: str) -> bool:
-    return bool(turns) and turns[-1].role == last and all(turn.content for turn in turns)
-
-
-def read_rows(path: Path) -> Iterator[Row]:
-    """Rows of a JSON-lines file; natural-instructions instances get their task's definition."""
-    if not path.is_file():
-        raise RegrowError(f"{path} is missing; check the paths under `data` in the recipe")
-    tasks = path.with_name("tasks" + "".join(path.suffixes))
-    definitions = {}
-    if path.name.startswith("instances") and tasks.is_file():
-        definitions = {row["task"]: row["definition"] for row in read_jsonl(tasks)}
-    try:
-        for row in read_jsonl(path):
-            known = row.get("task") in definitions
-            yield {**row, "definition": definitions[row["task"]]} if known else row
-    except (gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
-        raise RegrowError(f"{path} cannot be read ({error}); replace the file") from error
-
-
-def read_demonstrations(path: Path, skipped: Counter[str] | None = None) -> list[Conversation]:
-    """All demonstrations and dialogues of a file; what is left out is counted by reason."""
-    skipped = skipped if skipped is not None else Counter()
-    found = []
-    for number, row in enumerate(read_rows(path)):
-        shape = next((read for keys, read in _DEMONSTRATIONS if keys <= row.keys()), None)
-        if shape is None:
-            skipped["unknown shape"] += 1
-            continue
-        turns = shape(row)
-        if not _usable(turns, "assistant"):
-            skipped["empty or without an answer"] += 1
-            continue
-        family = str(row.get("family") or row.get("task") or path.parent.name)
-        found.append(Conversation(tuple(turns), family, "real", f"{path.parent.name}|{number}"))
+    A conversation's key is the name of its set and the number of its row. Raises RegrowError where
+    there is none.
+    """
+    found = [
+        Conversation(tuple(turns), _family(path, row), "real", f"{set_name(path)}|{number}")
+        for number, row, turns in _each(path, tally, conversations_of)
+    ]
     if not found:
         raise RegrowError(f"{path} holds no demonstration in a known shape; see docs/documents.md")
     return found
 
 
-def read_prompts(path: Path) -> list[Conversation]:
+def read_prompts(path: Path, tally: Tally | None = None) -> list[Conversation]:
     """Prompts without answers: rows with `prompt`, or demonstrations with the answer cut off."""
-    found = []
-    for number, row in enumerate(read_rows(path)):
-        if isinstance(row.get("prompt"), str):
-            turns: list[Message] = _turns(("user", row["prompt"]))
-        else:
-            shape = next((read for keys, read in _DEMONSTRATIONS if keys <= row.keys()), None)
-            turns = shape(row)[:-1] if shape else []
-        if _usable(turns, "user"):
-            name = path.parent.name
-            found.append(Conversation(tuple(turns), name, "real", f"{name}|{number}"))
-    return found
+    name = set_name(path)
+    return [
+        Conversation(tuple(turns), name, "real", f"{name}|{number}")
+        for number, _, turns in _each(path, tally, _prompts_of)
+    ]
 
 
-def read_comparisons(path: Path) -> list[Comparison]:
+def read_comparisons(path: Path, tally: Tally | None = None) -> list[Comparison]:
     """Comparisons: chosen and rejected transcripts, ranked reply trees, or pairs with a label."""
-    found: list[Comparison] = []
-    for number, row in enumerate(read_rows(path)):
-        key = f"{path.parent.name}|{number}"
-        if {"chosen", "rejected"} <= row.keys():
-            found += _chosen_rejected(row, key)
-        elif "tree" in row:
-            found += _tree(row["tree"], (), key)
-        elif {"input", "output_1", "output_2", "label"} <= row.keys():
-            asked = Conversation((Message("user", row["input"]),), path.parent.name, "real", key)
-            better = str(row["label"]) == "1"
-            answers = (row["output_1"], row["output_2"])
-            found.append(Comparison(asked, answers, (float(better), float(not better))))
+    found = [
+        Comparison(
+            Conversation(tuple(turns), set_name(path), "real", f"{set_name(path)}|{number}"),
+            answers,
+            ratings,
+        )
+        for number, _, (turns, answers, ratings) in _each(path, tally, _comparisons_of)
+    ]
     if not found:
         raise RegrowError(f"{path} holds no comparison in a known shape; see docs/documents.md")
     return found
 
 
-def _chosen_rejected(row: Row, key: str) -> list[Comparison]:
-    if not isinstance(row["chosen"], str):
-        return []
-    better, worse = _human_assistant(row["chosen"]), _human_assistant(row["rejected"])
-    same = better[:-1] == worse[:-1]
-    if not (same and _usable(better, "assistant") and _usable(worse, "assistant")):
-        return []
-    prompt = Conversation(tuple(better[:-1]), "preferences", "real", key)
-    return [Comparison(prompt, (better[-1].content, worse[-1].content), (1.0, 0.0))]
+def set_name(path: Path) -> str:
+    """What a set of data is called: by its file, by its folder where that says more."""
+    stem = path.name.split(".")[0]
+    return path.parent.name if stem in ("data", "instances", "train") else stem
 
 
-def _tree(node: Row, before: tuple[Message, ...], key: str) -> list[Comparison]:
-    """Every prompter turn whose replies are ranked (rank 0 is best), at any depth."""
-    role = "user" if node["role"] == "prompter" else "assistant"
-    path = (*before, Message(role, node["text"].strip()))
+def _family(path: Path, row: Row) -> str:
+    return str(row.get("family") or row.get("task") or row.get("task_name") or set_name(path))
+
+
+def _each(
+    path: Path, tally: Tally | None, of: Callable[[Row], Sequence[Found]]
+) -> Iterator[tuple[int, Row, Found]]:
+    """(row number, row, what is in it) for all that a file holds; other rows are set aside."""
+    tally = tally if tally is not None else Tally(path.name)
+    for number, row in _with_definitions(path, numbered(path, tally)):
+        try:
+            found = said(of, row)
+        except Malformed as why:
+            tally.add(number, str(why))
+        else:
+            yield from ((number, row, one) for one in found)
+
+
+def _with_definitions(path: Path, rows: Iterable[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
+    """Natural Instructions: each instance with its task's definition, from the file beside it."""
+    tasks = path.with_name("tasks" + "".join(path.suffixes))
+    definitions = {}
+    if path.name.startswith("instances") and tasks.is_file():
+        definitions = {row["task"]: row["definition"] for row in read_jsonl(tasks)}
+    for number, row in rows:
+        known = isinstance(task := row.get("task"), str) and task in definitions
+        yield number, {**row, "definition": definitions[task]} if known else row
+
+
+def _prompts_of(row: Row) -> list[Turns]:
+    if isinstance(row.get("prompt"), str):
+        turns = [Message("user", text(row, "prompt"))]
+        check(turns, "user")
+        return [turns]
+    return [turns[:-1] for turns in conversations_of(row)]
+
+
+#: Prompt, answers, and numbers that order them.
+_Compared = tuple[Turns, tuple[str, ...], tuple[float, ...]]
+
+
+def _comparisons_of(row: Row) -> list[_Compared]:
+    if {"chosen", "rejected"} <= row.keys():
+        return [_chosen_rejected(row)]
+    if "tree" in row or "message_tree_id" in row:
+        if not (found := list(_ranked(root_of(row), []))):
+            raise Malformed("no ranked answers")
+        return found
+    if {"input", "output_1", "output_2", "label"} <= row.keys():
+        asked = [Message("user", text(row, "input"))]
+        better = float(str(row["label"]) == "1")
+        return [
+            _compared(asked, [text(row, "output_1"), text(row, "output_2")], [better, 1 - better])
+        ]
+    raise Malformed("unknown shape")
+
+
+def _compared(prompt: Turns, answers: Sequence[str], ratings: Sequence[float]) -> _Compared:
+    for answer in answers:
+        check([*prompt, Message("assistant", answer)])
+    return prompt, tuple(answers), tuple(ratings)
+
+
+def _chosen_rejected(row: Row) -> _Compared:
+    """Two transcripts, as Anthropic's texts or as messages, that differ in the last answer."""
+    better, worse = (_transcript(row, key) for key in ("chosen", "rejected"))
+    if better[:-1] != worse[:-1] or not better:
+        raise Malformed("chosen and rejected differ before the last answer")
+    return _compared(better[:-1], [better[-1].content, worse[-1].content], [1.0, 0.0])
+
+
+def _transcript(row: Row, key: str) -> Turns:
+    """Turns parted by blank line, speaker, colon; or an answer beside the row's `prompt`."""
+    if isinstance(row[key], list):
+        return messages(row[key])
+    parts = re.split(r"(?:^|\n\n)(Human|Assistant): ?", row[key])[1:]
+    if not parts and isinstance(row.get("prompt"), str):
+        return [Message("user", text(row, "prompt")), Message("assistant", text(row, key))]
+    roles = {"Human": "user", "Assistant": "assistant"}
+    return [Message(roles[who], what.strip()) for who, what in zip(parts[::2], parts[1::2])]
+
+
+def _ranked(node: Row, before: Turns) -> Iterator[_Compared]:
+    """Every prompter turn of a tree whose replies are ranked (rank 0 is best), at any depth."""
+    path = [*before, turn_of(node)]
     replies = node.get("replies") or []
-    here = []
-    ranked = [reply for reply in replies if reply.get("rank") is not None and reply["text"].strip()]
-    if role == "user" and len(ranked) > 1 and all(turn.content for turn in path):
-        prompt = Conversation(path, "preferences", "real", f"{key}|{len(path)}")
-        answers = tuple(reply["text"].strip() for reply in ranked)
-        here.append(Comparison(prompt, answers, tuple(-float(r["rank"]) for r in ranked)))
+    ranked = [one for one in replies if one.get("rank") is not None and text(one, "text")]
+    if path[-1].role == "user" and len(ranked) > 1:
+        ratings = [-float(one["rank"]) for one in ranked]
+        yield _compared(path, [text(one, "text") for one in ranked], ratings)
     for reply in replies:
-        here += _tree(reply, path, key)
-    return here
+        yield from _ranked(reply, path)

@@ -14,7 +14,7 @@ from regrow.corpus.reads import Reading
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
 from regrow.files import sha256_json
-from regrow.records import Conversation
+from regrow.records import Conversation, Message
 from regrow.seeds import rng
 
 
@@ -58,13 +58,35 @@ class TextRows:
         return {"kind": "text", **self.schedule.told()}
 
 
+def turns_of(talk: Conversation, tokenizer: Tokenizer) -> tuple[Message, ...]:
+    """The turns of a conversation as the chat template has them: without the system's where the
+    template knows none. Raises RegrowError where it leaves out any other."""
+    turns = talk.messages
+    if turns[0].role == "system" and not tokenizer.holds_system:
+        turns = turns[1:]
+    if role := tokenizer.drops(turns):
+        raise RegrowError(
+            f"the chat template leaves out a turn of the {role}; give the imported folder one that "
+            "keeps all turns (chat_template.jinja) and import it again"
+        )
+    return turns
+
+
+def laid_out(
+    talk: Conversation, tokenizer: Tokenizer, answer: bool = False
+) -> tuple[list[int], list[int]]:
+    """Ids and loss mask of a conversation; with `answer` up to where its last answer begins."""
+    turns = turns_of(talk, tokenizer)
+    return tokenizer.chat(turns[:-1], answer=True) if answer else tokenizer.chat(turns)
+
+
 class ConversationRows:
     """Conversations shuffled anew each epoch and packed whole; only answers count.
 
     No conversation is cut in two: what does not fit opens the next row, and the rest of a row is
-    padding without weight. A conversation longer than a row keeps its end. Conversations in a row
-    are parted by their role tokens only, as documents in pretraining are by end-of-text. `name`
-    says what they are in the edge record.
+    padding without weight. A conversation longer than a row keeps its end. `parts` tells the
+    conversations of a row apart; across them nothing but their role tokens parts them. `name` says
+    what they are in the edge record, `layout` what the rows leave out.
     """
 
     def __init__(
@@ -76,7 +98,7 @@ class ConversationRows:
         name: str = "conversations",
     ) -> None:
         self.name, self.conversations = name, conversations
-        encoded = [tokenizer.chat(c.messages) for c in conversations]
+        encoded = [laid_out(talk, tokenizer) for talk in conversations]
         self._numbers = [n for n, (_, mask) in enumerate(encoded) if any(mask[-context:])]
         self._encoded = [
             (np.asarray(ids[-context:]), np.asarray(mask[-context:], dtype=np.float32))
@@ -84,6 +106,12 @@ class ConversationRows:
         ]
         if not self._encoded:
             raise RegrowError("there is no demonstration to learn from; give some with an answer")
+        systems = sum(talk.messages[0].role == "system" for talk in conversations)
+        self.layout = {
+            "longer_than_a_row": sum(len(ids) > context for ids, _ in encoded),
+            "without_an_answer_in_a_row": len(encoded) - len(self._numbers),
+            "system_turns_left_out": 0 if tokenizer.holds_system else systems,
+        }
         self.context, self.seed, self.eos, self.pad = context, seed, tokenizer.eos, tokenizer.pad
         self._pack = lru_cache(maxsize=2)(self._pack_epoch)
         self._first_rows = [0]  # the first row of each epoch known so far

@@ -59,6 +59,7 @@ class Foreign(Tokenizer):
         self.start = next(id_ for id_ in candidates if id_ is not None)
         self._bos = backend.id_to_token(bos) if bos is not None else ""
         self.end = self._end_of_turn()
+        self.holds_system = self._holds_system()
 
     def answer(self, text: str) -> list[int]:
         """The ids of what an assistant says."""
@@ -93,6 +94,18 @@ class Foreign(Tokenizer):
         add(whole[at:], 0)
         return ids, mask
 
+    def drops(self, messages: Sequence[Message]) -> str | None:
+        """The role of the first turn whose text the template does not write in its place."""
+        turns = [{"role": m.role, "content": self._broken(m.content)} for m in messages]
+        whole, at = self._render(turns, False), 0
+        for turn in turns:
+            text = turn["content"].strip()
+            place = whole.find(text, at)
+            if place < 0:
+                return turn["role"]
+            at = place + len(text)
+        return None
+
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json (a path ending in .json: that alone)."""
         folder = Path(folder)
@@ -112,6 +125,14 @@ class Foreign(Tokenizer):
             return self.eos
         specials = set(self.special.values())
         return next((i for i, counts in zip(ids, mask) if counts and i in specials), self.eos)
+
+    def _holds_system(self) -> bool:
+        """Whether the template writes a system turn; some refuse it, some leave it out."""
+        roles = ("system", "user", "assistant")
+        try:
+            return self.drops([Message(role, f"{role} said") for role in roles]) is None
+        except RegrowError:
+            return False
 
     def _broken(self, text: str) -> str:
         for special in self.special:

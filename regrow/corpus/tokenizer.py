@@ -96,7 +96,12 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, path: Path) -> Tokeni
 
 
 class Tokenizer:
-    """Text to ids and back; the ids of the special tokens are attributes."""
+    """Text to ids and back; the ids of the special tokens are attributes.
+
+    `holds_system` tells whether the chat layout has a place for a system turn.
+    """
+
+    holds_system: bool = True
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         backend.encode_special_tokens = True  # text that spells a special token stays text
@@ -196,6 +201,10 @@ class Tokenizer:
             ids.append(self.assistant)
             mask.append(0)
         return ids, mask
+
+    def drops(self, messages: Sequence[Message]) -> str | None:
+        """The role of a turn that the chat layout leaves out; None where it keeps all."""
+        return None
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json (a path ending in .json: that file only).

@@ -1,6 +1,6 @@
 """Published multiple-choice benchmarks as items: MMLU, ARC, OpenBookQA, BoolQ, PIQA and their like.
 
-The shape is told by the keys of the row, as in `regrow.align.readers`. A row of no known shape,
+The shape is told by the keys of the row, as in `regrow.align.shapes`. A row of no known shape,
 or whose answer is none of its choices, is left out.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from regrow.align.readers import Row, read_rows
+from regrow.align.tables import Row, read_rows
 from regrow.errors import RegrowError
 from regrow.records import Item
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -133,8 +134,8 @@ class Sight:
 class WholeRows:
     """Rows without padding and without a cache, for training and scoring.
 
-    Plain causal attention takes the fused path; ALiBi, local layers, documents and prefixes take
-    torch's `scaled_dot_product_attention` with a bias that all layers alike share.
+    Causal attention, also within packed documents, takes the fused path; ALiBi, local layers and
+    prefixes take torch's `scaled_dot_product_attention` with a bias that all layers alike share.
     """
 
     def __init__(self, sight: Sight, length: int, cos_tr: Tensor, sin_tr: Tensor) -> None:
@@ -144,17 +145,24 @@ class WholeRows:
     def __call__(self, layer: int, q_bthd: Tensor, k_btkd: Tensor, v_btkd: Tensor) -> Tensor:
         """Mixed values, [b, t, heads, d]."""
         config, d = self.sight.config, q_bthd.shape[-1]
-        plain = self.sight.documents_bs is None and self.sight.prefix_b is None
-        if plain and config.positions != "alibi" and not config.window(layer):
+        causal = self.sight.prefix_b is None and not config.window(layer)
+        if causal and config.positions != "alibi":
             if self.cos.shape[-1] == d:
-                return fused.causal_attention(q_bthd, k_btkd, v_btkd, self.cos, self.sin)
+                return fused.causal_attention(
+                    q_bthd, k_btkd, v_btkd, self.cos, self.sin, self._apart
+                )
             cos, sin = self.cos[:, None], self.sin[:, None]
             still, none = q_bthd.new_ones(self.length, d), q_bthd.new_zeros(self.length, d)
             q_bthd, k_btkd = rotate(q_bthd, cos, sin), rotate(k_btkd, cos, sin)
-            return fused.causal_attention(q_bthd, k_btkd, v_btkd, still, none)
+            return fused.causal_attention(q_bthd, k_btkd, v_btkd, still, none, self._apart)
         q, k, v = (x.transpose(1, 2) for x in (q_bthd, k_btkd, v_btkd))
         q, k = rotate(q, self.cos, self.sin), rotate(k, self.cos, self.sin)
         return _under(self._biased(layer), q, k, v).transpose(1, 2)
+
+    @cached_property
+    def _apart(self) -> list[tuple[int, Tensor]] | None:
+        of = self.sight.documents_bs
+        return None if of is None else fused.apart(of, self.sight.dtype)
 
     def _biased(self, layer: int) -> list[tuple[range, range, Tensor]]:
         window = self.sight.config.window(layer)

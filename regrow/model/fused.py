@@ -89,13 +89,40 @@ def _unblock(x_nbhsd: Tensor, t: int) -> Tensor:
     return x_nbhsd.permute(1, 0, 3, 2, 4).reshape(b, n * s, h, d)[:, :t]
 
 
-def _up_to(x_btd: Tensor, high: int) -> Tensor:
-    """Keys or values before `high`, transposed for a product: [b, d, high].
+def _turned(x_btd: Tensor, low: int, high: int) -> Tensor:
+    """Keys or values from `low` to before `high`, transposed for a product: [b, d, high - low].
 
     The copy is made before the transposition, because a batched product would make it after, and
     that takes as long as the product.
     """
-    return x_btd.narrow(1, 0, high).contiguous().transpose(1, 2)
+    return x_btd.narrow(1, low, high - low).contiguous().transpose(1, 2)
+
+
+def _query_blocks(t: int) -> tuple[int, int]:
+    """How many blocks of queries a row is cut into, and their size; the last may be shorter."""
+    count = -(-t // QUERY_BLOCK)
+    return count, -(-t // count)
+
+
+def apart(documents_bt: Tensor, dtype: torch.dtype) -> list[tuple[int, Tensor]]:
+    """For each block of queries the first key that one of them sees and the bias on the keys from
+    there on, [b, 1, size, keys]: -inf on later tokens and on other documents of the row."""
+    b, t = documents_bt.shape
+    count, n = _query_blocks(t)
+    place = torch.arange(t, device=documents_bt.device)
+    blocks = []
+    for low in range(0, count * n, n):
+        high = min(t, low + n)
+        theirs = documents_bt[:, :high]
+        first = int((theirs == theirs[:, low, None]).int().argmax(1).min())
+        first -= first % 32  # products of bf16 are quicker at round sizes
+        theirs = theirs[:, None, first:]
+        unseen = documents_bt[:, low:high, None] != theirs
+        unseen |= place[first:high] > place[low:high, None]
+        bias = torch.zeros((b, 1, n, high - first), dtype=dtype, device=documents_bt.device)
+        bias[:, 0, : high - low].masked_fill_(unseen, float("-inf"))
+        blocks.append((first, bias))
+    return blocks
 
 
 class _CausalAttention(torch.autograd.Function):
@@ -106,12 +133,17 @@ class _CausalAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q_bthd: Tensor, k_btkd: Tensor, v_btkd: Tensor, cos_td: Tensor, sin_td: Tensor
+        ctx: Any,
+        q_bthd: Tensor,
+        k_btkd: Tensor,
+        v_btkd: Tensor,
+        cos_td: Tensor,
+        sin_td: Tensor,
+        seen: list[tuple[int, Tensor]] | None,
     ) -> Tensor:
         b, t, h, d = q_bthd.shape
         kv = k_btkd.shape[2]
-        count = -(-t // QUERY_BLOCK)
-        n = -(-t // count)
+        count, n = _query_blocks(t)
         rows, scale = h // kv * n, d**-0.5
         cos_nd, sin_nd = (_blocks(x[None, :, None] * scale, count, n) for x in (cos_td, sin_td))
         q = rotate(_blocks(q_bthd, count, n), cos_nd, sin_nd).view(count, b * kv, rows, d)
@@ -122,10 +154,14 @@ class _CausalAttention(torch.autograd.Function):
         weights = []
         for index, (query, mixed) in enumerate(zip(q.unbind(), out.unbind(), strict=True)):
             low, high = index * n, min(t, (index + 1) * n)
-            s = torch.bmm(query, _up_to(k, high))
-            s.view(b * kv, -1, n, high).narrow(3, low, high - low).add_(future[:, : high - low])
+            first = seen[index][0] if seen else 0
+            s = torch.bmm(query, _turned(k, first, high))
+            if seen:
+                s.view(b, h, n, high - first).add_(seen[index][1])
+            else:
+                s.view(b * kv, -1, n, high).narrow(3, low, high - low).add_(future[:, : high - low])
             p = torch.softmax(s, -1)
-            torch.bmm(p, v.narrow(1, 0, high), out=mixed)
+            torch.bmm(p, v.narrow(1, first, high - first), out=mixed)
             weights.append(p)
         ctx.save_for_backward(q, k, v, cos_td, sin_td, cos_nd, sin_nd, *weights)
         return _unblock(out.view(count, b, h, n, d), t)
@@ -138,35 +174,44 @@ class _CausalAttention(torch.autograd.Function):
         n = cos_nd.shape[3]
         go = _blocks(grads[0], count, n).view_as(q)
         dq = torch.empty_like(q)
-        dk = dv = k  # both are set by the first block below
+        whole = weights[-1].shape[2] == t  # the last block reaches every key: no zeros needed
+        dk, dv = (k, v) if whole else (torch.zeros_like(k), torch.zeros_like(v))
         blocks = list(zip(weights, q.unbind(), go.unbind(), dq.unbind(), strict=True))
-        for index in reversed(range(count)):  # the last block reaches every key
-            high = min(t, (index + 1) * n)
+        for index in reversed(range(count)):
             p, query, d_mixed, d_query = blocks[index]
-            dp = torch.bmm(d_mixed, _up_to(v, high))
+            high = min(t, (index + 1) * n)
+            first, keys = high - p.shape[2], p.shape[2]
+            dp = torch.bmm(d_mixed, _turned(v, first, high))
             ds = torch._softmax_backward_data(dp, p, -1, p.dtype)
-            torch.bmm(ds, k.narrow(1, 0, high), out=d_query)
+            torch.bmm(ds, k.narrow(1, first, keys), out=d_query)
             dk_part = torch.bmm(ds.transpose(1, 2), query)
             dv_part = torch.bmm(p.transpose(1, 2), d_mixed)
-            if index == count - 1:
+            if whole and index == count - 1:
                 dk, dv = dk_part, dv_part
             else:
-                dk.narrow(1, 0, high).add_(dk_part)
-                dv.narrow(1, 0, high).add_(dv_part)
+                dk.narrow(1, first, keys).add_(dk_part)
+                dv.narrow(1, first, keys).add_(dv_part)
         dq = _unblock(_unrotate(dq.view(count, b, h, n, d), cos_nd, sin_nd), t)
         dk = _unrotate(dk.view(b, bk // b, t, d), cos_td, sin_td).transpose(1, 2)
-        return dq, dk, dv.view(b, bk // b, t, d).transpose(1, 2), None, None
+        return dq, dk, dv.view(b, bk // b, t, d).transpose(1, 2), None, None, None
 
 
 def causal_attention(
-    q_bthd: Tensor, k_btkd: Tensor, v_btkd: Tensor, cos_td: Tensor, sin_td: Tensor
+    q_bthd: Tensor,
+    k_btkd: Tensor,
+    v_btkd: Tensor,
+    cos_td: Tensor,
+    sin_td: Tensor,
+    seen: list[tuple[int, Tensor]] | None = None,
 ) -> Tensor:
     """Causal attention over whole rows with rotary positions 0..t-1; returns [b, t, h, d].
+
+    `seen` (what `apart` gives) keeps the documents of a row apart.
 
     Faster than `scaled_dot_product_attention` on CPUs at small heads (twice at head size 32 in
     bf16), at the price of keeping the attention weights for the backward pass.
     """
-    y: Tensor = _CausalAttention.apply(q_bthd, k_btkd, v_btkd, cos_td, sin_td)
+    y: Tensor = _CausalAttention.apply(q_bthd, k_btkd, v_btkd, cos_td, sin_td, seen)
     return y
 
 

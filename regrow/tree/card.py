@@ -9,6 +9,7 @@ from typing import Any
 from regrow.files import read_json
 from regrow.tree.edge import Edge
 from regrow.tree.recipe import Recipe
+from regrow.tree.stages import held, reading
 
 
 def card(recipe: Recipe, edge: Edge, corpus: Path) -> str:
@@ -29,6 +30,7 @@ def card(recipe: Recipe, edge: Edge, corpus: Path) -> str:
     parts += [
         "## Data", _data(recipe, edge, corpus),
         *_training(corpus.parent / edge.name),
+        *_held(edge),
         "## Scores", _scores(edge.measured),
         "## How to regrow it", _regrow(recipe, edge),
         "## Limits",
@@ -70,6 +72,7 @@ def _data(recipe: Recipe, edge: Edge, corpus: Path) -> str:
         came_out = edge.record.get("mixture", {})
         shares = ", ".join(f"{source} {came_out.get(source, 0.0):.0%}" for source in capped)
         lines.append(f"- Less than asked, for want of documents: {shares}; others had more.")
+    lines += [f"- Of its {line}." for line in reading.lines(edge.record)]
     report = corpus / "report.json"
     licences = read_json(report).get("licences") if report.is_file() else None
     if isinstance(licences, Mapping):
@@ -82,6 +85,12 @@ def _training(folder: Path) -> list[str]:
     if not (folder / "loss.svg").is_file():
         return []
     return ["## Training", "![Loss, gradient norm and rate by step](loss.svg)"]
+
+
+def _held(edge: Edge) -> list[str]:
+    """Before and after, on conversations that were kept aside."""
+    found = held.lines(edge.record)
+    return ["## Held-out conversations", "\n".join(f"- {line}" for line in found)] if found else []
 
 
 def _scores(measured: Mapping[str, Any] | None) -> str:

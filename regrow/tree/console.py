@@ -11,12 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from regrow.tree.edge import Edge
+from regrow.tree.edge import Edge, read_edge
 from regrow.tree.gc import Leftover, amount
 from regrow.tree.live import duration
 from regrow.tree.plan import MEASURE
 from regrow.tree.run import Outcome, forecast
 from regrow.tree.runs import nodes_of, recipe_of
+from regrow.tree.stages import held, reading
 from regrow.tree.trace import Found, Visit
 
 _FOUND = 20  # documents that are listed
@@ -49,6 +50,10 @@ def show_outcome(outcome: Outcome) -> None:
     if outcome.grown:
         console.print(_timings(outcome))
         console.print(f"{outcome.recipe.name} is grown, in {duration(outcome.elapsed)}")
+        for name in outcome.grown:
+            if found := read_edge(outcome.run / name):
+                for line in notes(found.record):
+                    console.print(f"[bold]{name}[/bold]: {escape(line)}")
     else:
         console.print(f"nothing to do: {outcome.recipe.name} is grown in {outcome.run}")
     report = outcome.run / "report"
@@ -58,6 +63,11 @@ def show_outcome(outcome: Outcome) -> None:
         console.print(f"report: {report / 'index.html'}")
     for line in _next(outcome):
         console.print(f"  [cyan]{line}[/cyan]")
+
+
+def notes(record: Mapping[str, Any]) -> list[str]:
+    """What an edge record tells of rows that were set aside and of held-out conversations."""
+    return [*reading.lines(record), *held.lines(record)]
 
 
 def _timings(outcome: Outcome) -> Table:
@@ -129,6 +139,8 @@ def show_trace(edges: Sequence[Edge]) -> None:
         }
         for key, value in rows.items():
             console.print(f"  {key}: {escape(str(value))}")
+        for line in notes(edge.record):
+            console.print(f"  {escape(line)}")
         for entry in edge.accepted:
             console.print(f"  accepted {entry['at']}: {escape('; '.join(entry['changes']))}")
 

@@ -158,7 +158,7 @@ def real_data(recipe: Recipe, digests: Digests) -> dict[str, Any] | None:
     given: dict[str, Any] = {"share": data.share}
     for use in ("instructions", "dialogues", "prompts", "comparisons", "benchmarks"):
         files = data.files(use)
-        if missing := [file for file in files if not file.is_file()]:
+        if missing := [file for file in files if not file.exists()]:
             raise RegrowError(f"{missing[0]} is not there; correct data.{use} in the recipe")
         if files:
             given[use] = digests.paths([str(file) for file in files])

@@ -174,7 +174,13 @@ class PretrainSettings(Training):
 
 
 class SupervisedSettings(Training):
-    """Tuning on demonstrations, with the loss on answers only."""
+    """Tuning on demonstrations, with the loss on answers only.
+
+    `replay` is InstructGPT's pretraining mix: text rows stand in the same batches, and the loss is
+    the mean over all targets of a batch. A text row has a target at every token, a row of
+    conversations only in answers, so the text's share of the gradient is larger than its share of
+    rows; `read.sources.*.tokens` in the edge record says how large it was.
+    """
 
     rows: int = Field(default=16, gt=0)
     rate: float = Field(default=6e-3, gt=0)
@@ -185,7 +191,24 @@ class SupervisedSettings(Training):
         default=0.0, description="share of rows from the pretraining mixture `mixture`"
     )
     mixture: str | None = None
-    packing: Packing = "across"
+    packing: Packing = "within"
+    row_tokens: Count | None = Field(
+        default=None, gt=0, description="tokens a row; the model's context where that is less"
+    )
+    task_types: Count | None = Field(
+        default=None, gt=0, description="learn from so many task types only, drawn by seed"
+    )
+    held: Share = Field(
+        default=0.0,
+        lt=1,
+        description="share of the conversations kept aside, to measure before and after",
+    )
+    held_most: int = Field(
+        default=64, gt=0, description="conversations of a set that are measured at most"
+    )
+    held_length: int = Field(
+        default=128, gt=0, description="longest answer that is drawn from them, in tokens"
+    )
 
 
 class RewardSettings(Training):

@@ -199,20 +199,32 @@ def _conversations(run: Path, edge: Edge, name: str) -> tuple[list[Conversation]
     from regrow.align.feedback import best_rated, load_rated
     from regrow.corpus.tokenizer import Tokenizer
     from regrow.tree.plan import Grown
+    from regrow.tree.settings import SupervisedSettings
     from regrow.tree.stages.materials import conversations
+    from regrow.tree.stages.tuning import lesson
     from regrow.tree.worker import context
 
     given = context(Grown(recipe_of(run), run), edge.name)
     tokenizer = Tokenizer.load(given.folder)
+    settings = given.node.settings if given.node else None
+    settings = getattr(settings, "tuning", settings)  # of dialogues, before PPO
+
+    def learnt(talks: list[Conversation], limited: bool = True) -> list[Conversation]:
+        """Those of the conversations that the stage did not keep aside."""
+        if not isinstance(settings, SupervisedSettings):
+            return talks
+        return lesson(settings, talks, given.seed, limited).shown
+
     if name == "dialogues":
-        return conversations(given, "dialogues", "dialogues"), tokenizer
+        talks = conversations(given, "dialogues", "dialogues")
+        return learnt(talks, limited=False), tokenizer
     shown = []
     if name == "demonstrations" or edge.inputs.get("settings.demonstrations"):
         shown = conversations(given, "demonstrations", "instructions")
     if name == "samples":
         rated = load_rated(given.folder / "rated.jsonl.gz")
         shown = [*shown, *best_rated(rated, edge.inputs["settings.keep"])]
-    return shown, tokenizer
+    return learnt(shown), tokenizer
 
 
 def containing(folder: Path, visits: Sequence[Visit], text: str) -> list[Found]:

@@ -35,6 +35,7 @@ from regrow.tree.fingerprint import Inputs
 from regrow.tree.plan import MEASURE, Grown
 from regrow.tree.recipe import Recipe
 from regrow.tree.stage import Stage, StageContext, registry
+from regrow.tree.stages import reading
 
 RECIPE = "recipe.json"
 #: Writers of metrics, apart from the JSONL, as words: tensorboard, wandb.
@@ -169,7 +170,7 @@ def _grow(grown: Grown, name: str, say: Say) -> float:
         weights=edge.weights_of(given.folder),
         versions=edge.versions(),
         machine=edge.machine(),
-        record=record,
+        record=record | reading.counts(given.folder),
     )
     if given.node:
         _draw(given.folder)

@@ -95,8 +95,15 @@ def save(context: StageContext, model: Any, tokenizer: Any) -> None:
     tokenizer.save(context.folder)
 
 
-def text_rows(context: StageContext, mixture: str, model: Any, rows: int, purpose: str) -> Any:
-    """Rows of a mixture of the recipe."""
+def text_rows(
+    context: StageContext,
+    mixture: str,
+    model: Any,
+    rows: int,
+    purpose: str,
+    length: int | None = None,
+) -> Any:
+    """Rows of a mixture of the recipe, of `length` tokens or as long as the model's context."""
     from regrow.align.rows import TextRows
     from regrow.corpus.mixture import Schedule
     from regrow.corpus.shards import Shards
@@ -107,7 +114,8 @@ def text_rows(context: StageContext, mixture: str, model: Any, rows: int, purpos
     tokens = {source: shards.count(source) for source in shards.sources}
     weights = context.recipe.mixture(mixture, tokens)
     most = context.recipe.mixtures[mixture].max_epochs
-    return TextRows(Schedule(shards, weights, model.config.context, seed, rows, most))
+    length = length or model.config.context
+    return TextRows(Schedule(shards, weights, length, seed, rows, most))
 
 
 def data_files(context: StageContext, kind: str) -> tuple[DataSpec, list[Path]] | None:
@@ -136,8 +144,13 @@ def blend(world: list[Any], real: list[Any], share: float, seed: int) -> list[An
 
 
 def conversations(context: StageContext, world: str, kind: str) -> list[Conversation]:
-    """Demonstrations or dialogues, from the world and from the real data of the recipe."""
+    """Demonstrations or dialogues, from the world and from the real data of the recipe.
+
+    Rows of the real data that give none are noted beside the node (`regrow.tree.stages.reading`).
+    """
     from regrow.align.readers import read_demonstrations, read_prompts
+    from regrow.align.tables import Tally
+    from regrow.tree.stages import reading
 
     rows = world_rows(context, world)
     found = data_files(context, kind)
@@ -145,8 +158,11 @@ def conversations(context: StageContext, world: str, kind: str) -> list[Conversa
         return rows
     data, files = found
     read = read_prompts if kind == "prompts" else read_demonstrations
-    real = [conversation for file in files for conversation in read(file)]
-    return blend(rows, _uncontaminated(context, real), data.share, context.seed)
+    tallies = [Tally(name) for name in getattr(data, kind)]
+    real = [one for file, tally in zip(files, tallies) for one in read(file, tally)]
+    clean = _uncontaminated(context, real)
+    reading.note(context.folder, kind, tallies, contaminated=len(real) - len(clean))
+    return blend(rows, clean, data.share, context.seed)
 
 
 def _uncontaminated(context: StageContext, real: list[Conversation]) -> list[Conversation]:
@@ -178,13 +194,16 @@ def conversation_rows(
     tokenizer: Any,
     conversations: Sequence[Conversation],
     name: str = "demonstrations",
+    length: int | None = None,
 ) -> Any:
-    """Conversations packed into rows of the model's context; `name` says what they are."""
+    """Conversations packed into rows of `length` tokens or of the model's context; `name` says
+    what they are."""
     from regrow.align.rows import ConversationRows
     from regrow.seeds import derive
 
     seed = derive(context.seed, context.name, "tuning")
-    return ConversationRows(conversations, tokenizer, model.config.context, seed, name)
+    length = length or model.config.context
+    return ConversationRows(conversations, tokenizer, length, seed, name)
 
 
 def read(supply: Any, seen: Iterable[tuple[int, int]]) -> dict[str, Any]:

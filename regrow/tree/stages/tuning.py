@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from regrow.files import read_json, write_json
 from regrow.records import Conversation
 from regrow.tree.settings import FeedmeSettings, SupervisedSettings
 from regrow.tree.stage import StageContext
+from regrow.tree.stages.held import Held
 from regrow.tree.stages.materials import (
     conversation_rows,
     conversations,
@@ -22,6 +24,31 @@ from regrow.tree.stages.materials import (
     training,
 )
 from regrow.tree.stages.rating import Asked, feedme_samples
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learnt from, what is kept aside to measure on, and the task types if limited."""
+
+    shown: list[Conversation]
+    aside: list[Conversation]
+    types: list[str] | None = None
+
+
+def lesson(
+    settings: SupervisedSettings, shown: Sequence[Conversation], seed: int, limited: bool = True
+) -> Lesson:
+    """Of conversations, those that a stage of these settings learns from.
+
+    The number of task types limits demonstrations, and not what is learnt from beside them.
+    """
+    from regrow.align.lesson import keep_aside, of_types
+
+    learnt, aside = keep_aside(shown, settings.held)
+    types = None
+    if limited and settings.task_types:
+        learnt, types = of_types(learnt, settings.task_types, seed)
+    return Lesson(learnt, aside, types)
 
 
 def tune(
@@ -41,32 +68,63 @@ def tune(
     from regrow.align.fit import fit_rows
     from regrow.align.rows import MixedRows, Rows
 
-    total = max(1, tokens // model.config.context)
-    supplies: list[Rows] = [conversation_rows(context, model, tokenizer, shown, name)]
+    length = min(settings.row_tokens or model.config.context, model.config.context)
+    total = max(1, tokens // length)
+    chosen = lesson(settings, shown, context.seed)
+    rows = conversation_rows(context, model, tokenizer, chosen.shown, name, length)
+    supplies: list[Rows] = [rows]
     shares = [1.0 - settings.dialogues - settings.replay]
+    aside = list(chosen.aside)
     if settings.dialogues:
-        talks = conversations(context, "dialogues", "dialogues")
-        supplies.append(conversation_rows(context, model, tokenizer, talks, "dialogues"))
+        talks = lesson(settings, conversations(context, "dialogues", "dialogues"), 0, limited=False)
+        supplies.append(
+            conversation_rows(context, model, tokenizer, talks.shown, "dialogues", length)
+        )
         shares.append(settings.dialogues)
+        aside += talks.aside
     if settings.replay:
-        if settings.mixture is None:
-            raise RegrowError(f"{context.name} replays text and so needs settings.mixture")
-        supplies.append(text_rows(context, settings.mixture, model, total, "replay"))
+        supplies.append(_replayed(context, settings, model, tokenizer, total, length))
         shares.append(settings.replay)
     supply = MixedRows(supplies, shares, total, context.seed)
+    held = Held(settings, tokenizer, aside, folder, context.progress)
+    held.before(model)
     summary = fit_rows(
         model,
         supply,
-        training(settings, total, context.seed, model.config.context),
+        training(settings, total, context.seed, length),
         folder,
         z_loss=settings.z_loss,
         packing=settings.packing,
         progress=context.progress,
     )
-    return {
-        "training": summary.to_dict(), "demonstrations": len(shown), "optimizer": "reset",
-        "read": read(supply, summary.seen),
+    record = {
+        "training": summary.to_dict(), "demonstrations": len(chosen.shown), "optimizer": "reset",
+        "packing": settings.packing, "layout": rows.layout, "read": read(supply, summary.seen),
     }  # fmt: skip
+    if chosen.types is not None:
+        record["task_types"] = chosen.types
+    return record | held.compared(model)
+
+
+def _replayed(
+    context: StageContext,
+    settings: SupervisedSettings,
+    model: Any,
+    tokenizer: Any,
+    total: int,
+    length: int,
+) -> Any:
+    """Rows of pretraining text. Raises RegrowError where the model has tokens of its own."""
+    from regrow.corpus.foreign import Foreign
+
+    if settings.mixture is None:
+        raise RegrowError(f"{context.name} replays text and so needs settings.mixture")
+    if isinstance(tokenizer, Foreign):
+        raise RegrowError(
+            f"{context.name} has a tokenizer of its own, and the corpus is in other tokens; leave "
+            "settings.replay out"
+        )
+    return text_rows(context, settings.mixture, model, total, "replay", length)
 
 
 def supervised(context: StageContext) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""Which conversations a stage learns from: so many task types of them, some kept aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from regrow.errors import RegrowError
+from regrow.records import Conversation
+from regrow.seeds import derive, rng
+
+_FINE = 1 << 20  # steps in which a share is told
+
+
+def task_type(talk: Conversation) -> str:
+    """The task type of a conversation: its family, in the built-in world with its kind."""
+    return talk.family if talk.kind in ("", "real") else f"{talk.family}/{talk.kind}"
+
+
+def of_types(
+    talks: Sequence[Conversation], count: int, seed: int
+) -> tuple[list[Conversation], list[str]]:
+    """The conversations of `count` task types drawn by seed, and those types, sorted.
+
+    The types of a smaller count are among those of a larger one, so that runs that differ in the
+    count alone are nested (FLAN, Wei et al. 2022, sec. 4.1). Raises RegrowError where there are
+    fewer.
+    """
+    types = sorted({task_type(talk) for talk in talks})
+    if count > len(types):
+        raise RegrowError(f"task_types is {count}, but there are only {len(types)} task types")
+    chosen = {types[i] for i in rng(seed, "task types").permutation(len(types))[:count]}
+    return [talk for talk in talks if task_type(talk) in chosen], sorted(chosen)
+
+
+def keep_aside(
+    talks: Sequence[Conversation], share: float
+) -> tuple[list[Conversation], list[Conversation]]:
+    """(learnt from, kept aside): by the hash of how a conversation opens.
+
+    So one that opens alike is on the same side, in every node and for every seed.
+    """
+    learnt: list[Conversation] = []
+    aside: list[Conversation] = []
+    for talk in talks:
+        opening = [turn.content for turn in talk.messages if turn.role == "user"][:1]
+        (aside if derive("held", *opening) % _FINE < share * _FINE else learnt).append(talk)
+    return learnt, aside
+
+
+def set_of(talk: Conversation) -> str:
+    """The set of data that a conversation is from; `world` for the built-in world's."""
+    return talk.key.partition("|")[0] if talk.kind == "real" else "world"

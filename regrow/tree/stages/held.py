@@ -1,0 +1,77 @@
+"""What tuning changes on conversations that it does not learn from: before it, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from regrow.files import read_json, write_json
+from regrow.progress import Progress
+from regrow.records import Conversation
+from regrow.tree.settings import SupervisedSettings
+
+
+@dataclass
+class Held:
+    """The conversations kept aside in one tuning, and how they are answered.
+
+    What was measured before is kept in `folder`, so that a run that goes on measures it once.
+    """
+
+    settings: SupervisedSettings
+    tokenizer: Any
+    aside: Sequence[Conversation]
+    folder: Path
+    progress: Progress
+
+    @cached_property
+    def _sets(self) -> dict[str, list[Conversation]]:
+        from regrow.align.heldout import sample
+
+        return sample(self.aside, self.settings.held_most)
+
+    def _measure(self, model: Any) -> dict[str, Any]:
+        from regrow.align.heldout import measure
+
+        length = min(self.settings.held_length, model.config.context // 2)
+        return measure(model, self.tokenizer, self._sets, length, self.progress)
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "held_before.json"
+
+    def before(self, model: Any) -> None:
+        """Measure the model as it comes."""
+        if self.aside and not self._path.is_file():
+            write_json(self._path, self._measure(model))
+
+    def compared(self, model: Any) -> dict[str, Any]:
+        """What the edge record tells: figures by set, before and after."""
+        from regrow.align.heldout import compare
+
+        if not self.aside:
+            return {}
+        return {"held": compare(read_json(self._path), self._measure(model))}
+
+
+def lines(record: Mapping[str, Any]) -> list[str]:
+    """An edge record's held-out figures for the user, a line a set."""
+    out = []
+    for name, told in record.get("held", {}).items():
+        parts = [f"loss {_change(told['loss'])} (n {told['n']})"]
+        parts += [
+            f"{word} {_change(told[form])} (n {told[form]['n']})"
+            for form, word in (("ended", "stops by itself"), ("closed", "closes as asked"),
+                               ("right", "closes right"))
+            if form in told
+        ]  # fmt: skip
+        out.append(f"held out, {name}: " + ", ".join(parts))
+    return out
+
+
+def _change(told: Mapping[str, Any]) -> str:
+    (was, _), (now, _), (_, error) = (told[key] for key in ("before", "after", "change"))
+    return f"{was:.3f} -> {now:.3f}" + (f" (error of the change {error:.3f})" if error else "")
