@@ -29,7 +29,7 @@ LOOP = RlhfLoop(
     kl=0.0, checkpoint_every=2, ppo=PpoSettings(pretraining_mix=0.0, no_end_score=None),
 )  # fmt: skip
 GRPO = GrpoLoop(
-    steps=30, prompts=8, samples=8, length=6, minibatches=2, rate=3e-3, warmup=1, kl=0.01,
+    steps=30, prompts=8, samples=8, length=6, minibatches=2, rate=6e-3, warmup=1, kl=0.01,
     checkpoint_every=2,
 )  # fmt: skip
 

@@ -158,7 +158,7 @@ def test_a_reward_is_read_at_the_end_token_whatever_stands_after_it() -> None:
     tokenizer, reward = tiny_tokenizer(), RewardModel(tiny())
     row = [*tokenizer.chat(asked()[0].messages, answer=True)[0], 20, tokenizer.end]
     hidden = reward.trunk(torch.tensor([row]))[0, -1]
-    wanted = float(hidden @ reward.head)
+    wanted = float((hidden @ reward.head).detach())
     for pad in (tokenizer.pad, tokenizer.end):
         found = score_rows(reward, [row, [*row, 21, 22, 23]], pad)
         assert found[0] == pytest.approx(wanted, abs=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def moved(seed: int = 3) -> torch.nn.Module:
 def sum_of_logs(model: torch.nn.Module, row: tuple[int, ...], start: int) -> float:
     ids = torch.tensor([row])
     logs = torch.log_softmax(model.logits(model(ids[:, :-1])), -1)[0]
-    return float(sum(logs[t, row[t + 1]] for t in range(start - 1, len(row) - 1)))
+    return sum(logs[t, row[t + 1]].item() for t in range(start - 1, len(row) - 1))
 
 
 def test_rows_count_from_where_they_part() -> None:
@@ -97,6 +98,30 @@ def test_it_learns_what_was_preferred_also_for_prompts_never_seen(tmp_path: Path
 def test_tokens_say_how_long_it_learns(tmp_path: Path) -> None:
     told = fit_dpo(tiny(), RANKED, settings(), tmp_path, beta=0.1, pad=1, tokens=2 * 54 * 6)
     assert (told["epochs"], told["training"]["rows"]) == (2.0, 108)
+
+
+def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learnt(folder: Path) -> torch.Tensor:
+        policy = tiny()
+        often = replace(settings(), every=5)
+        fit_dpo(policy, RANKED, often, folder, beta=0.1, pad=1, tokens=480)
+        return torch.cat([weight.flatten() for weight in policy.parameters()])
+
+    whole = learnt(tmp_path / "whole")
+    calls = iter(range(100))
+
+    def stopped(*given: object) -> object:
+        if next(calls) == 13:
+            raise KeyboardInterrupt
+        return batch_loss(*given)
+
+    monkeypatch.setattr("regrow.align.dpo.batch_loss", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        learnt(tmp_path / "stopped")
+    assert torch.equal(learnt(tmp_path / "stopped"), whole)
+    assert next(calls) == 24  # of 20 steps 13 were done, and ten of these kept
 
 
 def test_too_few_rankings_are_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ from decimal import Decimal
 
 import pytest
 import torch
+from read_kit import SHARED
 from rl_tiny import GRPO, asked, grpo
 
 from regrow.align.grpo import group_advantages, kl_estimate
+from regrow.align.readers import read_demonstrations
 from regrow.align.verify import final_number, right_number, verifiable
+from regrow.files import read_jsonl
 from regrow.records import Conversation, Message
 from regrow.tree.stages.verified import verify
 
@@ -103,6 +106,19 @@ def test_demonstrations_become_prompts_that_hold_their_number_or_their_tests() -
     assert right_number(found[0], "The answer is 1007.0.")
     assert not right_number(found[0], "The answer is 1.")
     assert found[1].check["tests"] == tests
+
+
+@pytest.mark.skipif(not (SHARED / "gsm8k").is_dir(), reason="no shared/data/gsm8k")
+def test_every_problem_of_gsm8k_is_verified_by_its_own_number_and_by_no_other() -> None:
+    file = SHARED / "gsm8k/data.jsonl.gz"
+    prompts = verifiable(read_demonstrations(file))
+    answers = [row["answer"] for row in read_jsonl(file)]
+    assert len(prompts) == len(answers) == 7473
+    for prompt, answer in zip(prompts, answers):
+        number = Decimal(answer.split("####")[1].strip().replace(",", ""))
+        assert right_number(prompt, answer)  # as it stands, calculator marks and all
+        assert right_number(prompt, f"It costs ${number:,}, so the answer is ${number:,}.")
+        assert not right_number(prompt, f"{number}, but then the answer is {number + 1}.")
 
 
 def test_the_verifier_runs_programs_and_reads_numbers() -> None:

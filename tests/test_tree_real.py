@@ -64,6 +64,18 @@ nodes:
       tuning_tokens: 20k
       tuning: {rows: 4, dialogues: 0.5}
       reward: {prompts: 60, samples: 3, rows: 4}
+  sums:
+    parent: text-davinci-002
+    stage: grpo
+    tokens: 600
+    settings: {rows: 4, samples: 4, length: 12, minibatches: 2}
+    arm: true
+  preferred:
+    parent: text-davinci-002
+    stage: dpo
+    tokens: 6k
+    settings: {prompts: 60, samples: 3, length: 12, rows: 4}
+    arm: true
 abilities: {names: [knowledge, refusal, language_modelling, dialogue_history], items: 4}
 """
 
@@ -99,7 +111,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_every_stage_grows_measures_and_reports(grown: Path) -> None:
     run = grown / "runs/pocket"
-    assert len(weights(grown)) == 7
+    assert len(weights(grown)) == 9
     edge = json.loads((run / "chatgpt/edge.json").read_text())
     assert edge["record"]["ppo"]["steps"][-1]["step"] == 3
     assert 0 <= edge["record"]["reward_model"]["accuracy"] <= 1
@@ -107,7 +119,9 @@ def test_every_stage_grows_measures_and_reports(grown: Path) -> None:
     assert {"davinci", "chatgpt"} <= {row["node"] for row in rows}
     keys = {"node", "ability", "variant", "n", "score", "low", "high", "chance", "seed"}
     assert keys <= set(rows[0])
-    assert "<html" in (run / "report/index.html").read_text()
+    page = (run / "report/index.html").read_text()
+    assert "What reinforcement learning gained" in page
+    assert "<html" in page
 
 
 @pytest.mark.slow

@@ -96,7 +96,8 @@ def fit_dpo(
             f"only {len(ranked)} prompts have answers of different rating; sample more prompts or "
             "lower margin"
         )
-    reference = copy.deepcopy(policy).eval()
+    start = copy.deepcopy(policy).eval()
+    same: list[Decoder] = []  # the start in the precision of training, so that both round alike
     order = rng(settings.seed, "dpo split").permutation(len(ranked))
     aside = max(1, round(held * len(ranked)))
     test, learn = [ranked[i] for i in order[:aside]], [ranked[i] for i in order[aside:]]
@@ -106,12 +107,13 @@ def fit_dpo(
         return [learn[i] for i in sequence[first : first + rows]]
 
     def loss_of(model: Decoder, batch: Sequence[Ranked]) -> tuple[Tensor, int]:
-        reference.to(model.embedding)  # the same rounding on both sides
-        return batch_loss(model, reference, batch, pad, beta)
+        if not same:
+            same.append(copy.deepcopy(start).to(model.embedding))
+        return batch_loss(model, same[0], batch, pad, beta)
 
     settings = replace(settings, total=len(sequence), rows=min(settings.rows, len(sequence)))
     summary = train(policy.eval(), loss_of, batch_of, settings, folder, progress)
-    right, pairs = preferred(policy, reference.to(policy.embedding), test, pad)
+    right, pairs = preferred(policy, start, test, pad)
     return {
         "training": summary.to_dict(), "accuracy": round(right, 4), "pairs": pairs,
         "accuracy_error": round((right * (1 - right) / max(1, pairs)) ** 0.5, 4),

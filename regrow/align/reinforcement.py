@@ -125,7 +125,7 @@ class Reinforcement(Actor):
         if verdict == "best":
             self.best.copy_(self._kept())
         if verdict == "fell":
-            self._return()
+            self._take_up(self.best)
             self.beta *= 2
         figures |= {"watched_gold": gold, "watched_reward": reward}
         mark = {"best": "best", "fell": "returned"}.get(verdict)
@@ -146,16 +146,17 @@ class Reinforcement(Actor):
         own = trainable.master.clone()
         trainable.master.copy_(self.optimizer.average)
         trainable.publish()
-        yield
-        trainable.master.copy_(own)
-        trainable.publish()
+        try:
+            yield
+        finally:
+            trainable.master.copy_(own)
+            trainable.publish()
 
-    def _return(self) -> None:
-        """Take up the best weights."""
-        assert self.best is not None
+    def _take_up(self, kept: Tensor) -> None:
+        """Go on from these weights, and let their average be they."""
         for weights in (self.optimizer.trainable.master, self.optimizer.average):
-            if weights is not None:
-                weights.copy_(self.best)
+            if weights is not None and weights is not kept:
+                weights.copy_(kept)
         self.optimizer.trainable.publish()
 
     # The run
@@ -185,7 +186,7 @@ class Reinforcement(Actor):
     def restore(self, saved: Checkpoint) -> None:
         """Take up a checkpoint, in the precision that it was made in."""
         meta = saved.meta
-        if meta["identity"] != self.identity():
+        if meta.get("identity") != self.identity():
             raise RegrowError(
                 "the checkpoints here are of a run with other settings or prompts; delete their "
                 "folder to start anew"
@@ -210,11 +211,7 @@ class Reinforcement(Actor):
         with Checkpoints(folder / "checkpoints", keep=2) as checkpoints:
             lines = self._run(checkpoints, folder / "metrics.jsonl", progress)
         last = self.look()
-        if self.guard is not None:
-            self._return()
-        elif self.optimizer.average is not None:
-            self.optimizer.trainable.master.copy_(self.optimizer.average)
-            self.optimizer.trainable.publish()
+        self._take_up(self._kept() if self.best is None else self.best)
         bound = DRIFT[self.precision.name]
         told = {"steps": lines, "last": last, "precision": self.precision.name}
         told["drift"] = {

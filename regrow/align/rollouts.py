@@ -20,9 +20,9 @@ from regrow.model.decoder import Decoder
 from regrow.records import Conversation
 
 #: How far the log-probabilities of sampler and trainer may lie apart in the mean over answer
-#: tokens, in nats. They sum in another order, and in half precision round at other places: logits
-#: around 10 have steps of 2^-5 in bf16 and of 2^-8 in fp16.
-DRIFT = {"fp32": 1e-5, "fp16": 4e-3, "bf16": 3e-2}
+#: tokens, in nats. They sum in another order and, in half precision, round at other places: in bf16
+#: 0.025 was measured for SmolLM2-135M (30 layers). fp16 has eight times finer steps.
+DRIFT = {"fp32": 1e-5, "fp16": 6e-3, "bf16": 5e-2}
 
 
 @dataclass(frozen=True, slots=True)

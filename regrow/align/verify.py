@@ -13,14 +13,14 @@ from decimal import Decimal
 from regrow.records import Conversation
 
 _NUMBER = r"(-?\$?\d[\d,]*(?:\.\d+)?|-?\$?\.\d+)"
-_STATED = re.compile(rf"answer is:?\s*{_NUMBER}", re.IGNORECASE)
+_STATED = re.compile(rf"(?:answer is:?|####)\s*{_NUMBER}", re.IGNORECASE)
 _ANY = re.compile(rf"(?<![\w.]){_NUMBER}")
 
 
 def final_number(text: str) -> Decimal | None:
-    """The number after the last 'the answer is', else the last number; None where there is none.
+    """The number after the last 'the answer is' or '####' (GSM8K), else the last number of all.
 
-    Commas between digits and a dollar sign before them do not count.
+    None where there is none. Commas between digits and a dollar sign before them do not count.
     """
     found = _STATED.findall(text) or _ANY.findall(text)
     return Decimal(found[-1].replace(",", "").replace("$", "")) if found else None
