@@ -7,8 +7,9 @@ from html import escape
 from pathlib import Path
 
 from regrow.claims.arms import place
-from regrow.claims.claim import Claim
+from regrow.claims.claim import Arm, Claim
 from regrow.claims.drawing import dots, scale
+from regrow.claims.effects import Evidence
 from regrow.claims.grow import candidates
 from regrow.claims.markdown import adjusted_p, commit, seeds_told
 from regrow.claims.verdict import Reading, Verdict, would_change
@@ -48,12 +49,12 @@ def index_page(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> str:
     tiles = "".join(f"<div><b>{n}</b><span>{word}</span></div>" for word, n in counts.items())
     adjusted = adjusted_p(verdicts)
     rows = "".join(_index_row(verdict, adjusted) for verdict in verdicts)
+    heads = _row("claim", "verdict", "first measure", "p, held", cell="th")
     body = (
         '<section id="claims"><h2>Every claim that has runs</h2><p>The effect is that of the '
         "claim's first measure; the dashed rule is the smallest effect that matters, circles are "
         'single runs. p is held over all measures of this page (Holm).</p><div class="scroll">'
-        '<table class="claims"><thead><tr><th>claim<th>verdict<th>first measure<th>p, held'
-        f"</thead><tbody>{rows}</tbody></table></div></section>"
+        f'<table class="claims"><thead>{heads}</thead><tbody>{rows}</tbody></table></div></section>'
     )
     if left:
         body += _others("left", "Not run", left, lambda claim: f"regrow claims {claim.id}")
@@ -78,18 +79,24 @@ def _index_row(verdict: Verdict, adjusted: dict[tuple[str, str], float]) -> str:
     if first.found:
         drawn = dots(first, width=420, names=False)
         p = f"{adjusted[claim.id, first.measure.name]:.2g}"
-    return (
-        f'<tr><td><a href="{claim.id}.html">{claim.id}</a><small>{escape(claim.standing)}</small>'
-        f"<td>{_word(verdict.word)} {escape(claim.statement)}"
-        f"<small>{escape('; '.join(verdict.why))} · runs: {seeds_told(verdict)}</small>"
-        f"<td>{escape(first.measure.name)}{drawn}<td class=num>{p}</tr>"
+    return _row(
+        f'<a href="{claim.id}.html">{claim.id}</a><small>{escape(claim.standing)}</small>',
+        f"{_word(verdict.word)} {escape(claim.statement)}"
+        f"<small>{escape('; '.join(verdict.why))} · runs: {seeds_told(verdict)}</small>",
+        f"{escape(first.measure.name)}{drawn}",
+        p,
     )
+
+
+def _row(*cells: str, cell: str = "td") -> str:
+    """A row of a table from HTML."""
+    return "<tr>" + "".join(f"<{cell}>{text}</{cell}>" for text in cells) + "</tr>"
 
 
 def _others(anchor: str, title: str, claims: Sequence[Claim], told: object) -> str:
     assert callable(told)
     rows = "".join(
-        f"<tr><td>{claim.id}<td>{escape(claim.statement)}<td><small>{escape(told(claim))}</small>"
+        _row(claim.id, escape(claim.statement), f"<small>{escape(told(claim))}</small>")
         for claim in claims
     )
     return (f'<section id="{anchor}"><h2>{title}</h2><table class="claims"><tbody>{rows}</tbody>'
@@ -105,28 +112,31 @@ def claim_page(verdict: Verdict) -> str:
     claim = verdict.claim
     measures = "".join(_measure(reading) for reading in verdict.readings)
     arms = "".join(
-        f"<tr><td>{escape(name)}<td><code>{escape(arm.node)}</code><td>"
-        f"<code>{escape(', '.join(f'{k}={v}' for k, v in arm.set.items()) or 'as in the recipe')}"
-        f"</code><td>{'' if arm.x is None else f'{arm.x:g}'}</tr>"
+        _row(
+            escape(name),
+            f"<code>{escape(arm.node)}</code>",
+            f"<code>{escape(_changes(arm))}</code>",
+            "" if arm.x is None else f"{arm.x:g}",
+        )
         for name, arm in claim.arms.items()
     )
     differ = {"twins": f"may differ in {', '.join(claim.differ)} only; checked on resolved recipes",
               "edge": f"descend from {claim.control}: the stages between are the ingredient",
               "same": "one node, asked in several ways"}[claim.compare]  # fmt: skip
     nodes = "".join(
-        f"<tr><td>{one.variant}<td>{one.seed}<td><small>"
-        + "<br>".join(f"{escape(arm)}: {escape(str(path))}" for arm, path in one.nodes.items())
-        + "</small></tr>"
+        _row(one.variant, str(one.seed), f"<small>{_folders(one)}</small>")
         for one in verdict.evidence
     )
+    arm_heads = _row("arm", "node", "changes", "x", cell="th")
+    run_heads = _row("world", "seed", "nodes", cell="th")
     body = (
         f'<section id="measures"><h2>Measured</h2>{measures}</section>'
         f'<section id="arms"><h2>Arms</h2><p>Arms {escape(differ)}.</p><div class="scroll">'
-        '<table class="claims"><thead><tr><th>arm<th>node<th>changes<th>x</thead>'
+        f'<table class="claims"><thead>{arm_heads}</thead>'
         f"<tbody>{arms}</tbody></table></div></section>"
         f'<section id="again"><h2>Run it again</h2><pre class="prompt">{escape(_commands(claim))}'
-        '</pre><table class="claims"><thead><tr><th>world<th>seed<th>nodes</thead>'
-        f"<tbody>{nodes}</tbody></table></section>"
+        '</pre><table class="claims"><thead>'
+        f"{run_heads}</thead><tbody>{nodes}</tbody></table></section>"
     )
     notes = [f"Predicted: {claim.prediction}."]
     notes += [f"Note: {claim.caveat}."] if claim.caveat else []
@@ -149,8 +159,7 @@ def _measure(reading: Reading) -> str:
     if found is None:
         return f'<div class="measure"><h3>{escape(measure.name)}</h3><p>Not measured yet.</p></div>'
     effect = found.whole
-    arms = "".join(f"<tr><td>{escape(arm)}<td class=num>{mean:.3f}</tr>"
-                   for arm, mean in found.arms.items())  # fmt: skip
+    arms = "".join(_row(escape(arm), f"{mean:.3f}") for arm, mean in found.arms.items())
     runs = list(effect.by_run)
     sign = -1 if measure.predicted in ("down", "not_up") else 1
     flipped = ""
@@ -175,9 +184,19 @@ def _measure(reading: Reading) -> str:
     rows = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return (
         f'<div class="measure"><h3>{escape(measure.name)}</h3>{dots(reading)}{scale(reading)}'
-        f'<div class="two"><dl>{rows}</dl><table class="plain"><thead><tr><th>arm<th class=num>mean'
-        f"</thead><tbody>{arms}</tbody></table></div></div>"
+        f'<div class="two"><dl>{rows}</dl><table class="plain"><thead>'
+        f"{_row('arm', 'mean', cell='th')}</thead><tbody>{arms}</tbody></table></div></div>"
     )
+
+
+def _changes(arm: Arm) -> str:
+    said = [f"{key}={value}" for key, value in arm.set.items()]
+    said += [f"{key}: best of {', '.join(map(str, tried))}" for key, tried in arm.sweep.items()]
+    return ", ".join(said) or "as in the recipe"
+
+
+def _folders(one: Evidence) -> str:
+    return "<br>".join(f"{escape(arm)}: {escape(str(path))}" for arm, path in one.nodes.items())
 
 
 def _root(variance: float) -> str:

@@ -140,13 +140,19 @@ def _missing(readings: Sequence[Reading]) -> tuple[str, ...]:
 
 
 def _agree(reading: Reading) -> bool:
-    """Whether the effect points the same way in both variants (or stays within what matters)."""
+    """Whether each world variant by itself has its effect on the side that the verdict says."""
     assert reading.found is not None
-    means = [effect.mean for effect in reading.found.by_variant.values()]
-    if reading.measure.predicted in ("none", "not_up", "not_down"):
-        matters = reading.measure.matters
-        return len({(mean > matters) - (mean < -matters) for mean in means}) == 1
-    return len({mean > 0 for mean in means}) == 1
+    measure, matters = reading.measure, reading.measure.matters
+    sign = -1 if measure.predicted in ("down", "not_up") else 1
+    means = [sign * effect.mean for effect in reading.found.by_variant.values()]
+    if reading.word == "undecided":
+        return True
+    held = reading.word == "supported"
+    if measure.predicted == "none":
+        return all((abs(mean) < matters) == held for mean in means)
+    if measure.predicted in ("up", "down"):
+        return all(mean > 0 if held else mean < matters for mean in means)
+    return all((mean > -matters) == held for mean in means)
 
 
 def would_change(reading: Reading) -> str:

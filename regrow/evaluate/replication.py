@@ -115,14 +115,22 @@ def _effect(
     effects: Array, variance: float, freedom: float, families: int, of_seeds: float,
     of_items: float, level: float,
 ) -> Effect:  # fmt: skip
+    """An effect with its t interval.
+
+    Where all items of all runs show the same, the interval is as wide as the share of families that
+    may differ unseen: Clopper and Pearson's limit for none in F, for values within +-1.
+    """
     from scipy.stats import t
 
     mean, error, freedom = float(effects.mean()), math.sqrt(variance), max(1.0, freedom)
-    half = float(t.ppf((1 + level) / 2, freedom)) * error
+    quantile = float(t.ppf((1 + level) / 2, freedom))
     if error > 0:
         p = float(2 * t.sf(abs(mean) / error, freedom))
-    else:  # every run and every family alike
+    else:
         p = 1.0 if mean == 0 else min(1.0, 2 * 0.5 ** max(len(effects), families))
+        if families > 1:
+            error = (1 - ((1 - level) / 2) ** (1 / families)) / quantile
+    half = quantile * error
     runs = tuple(float(value) for value in effects)
     return Effect(mean, mean - half, mean + half, p, error, freedom, runs, families,
                   of_seeds, of_items)  # fmt: skip
