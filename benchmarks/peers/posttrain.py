@@ -1,7 +1,7 @@
 """What every post-training peer shares: the request, the model's shape, the made-up data.
 
 Called as `align_NAME.py REQUEST`; steps are taken in turns as `laps` does. A peer is given token
-ids and never a text, so that no tokenizer is timed. Only the standard library, numpy and torch here.
+ids and never a text, so that no tokenizer is timed. Only the standard library, numpy, torch.
 """
 
 from __future__ import annotations

@@ -81,9 +81,9 @@ def left_pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tenso
 
 
 def prefill(
-    model: Decoder, rows: Sequence[Sequence[int]], cuts: Sequence[int], room: int = 0
+    model: Decoder, rows: Sequence[Sequence[int]], cuts: Sequence[int]
 ) -> tuple[Tensor, Cache]:
-    """The last hidden state of each row [b, width], and a cache of them all with more room.
+    """The last hidden state of each row [b, width], and a cache of them all.
 
     The first `cuts` tokens of a row, but never its last one, are computed once for all rows that
     begin with them.
@@ -92,7 +92,7 @@ def prefill(
     cuts = [min(cut, max(0, len(row) - 1)) for row, cut in zip(rows, cuts)]
     rest = [row[cut:] for row, cut in zip(rows, cuts)]
     ids, real = left_pad(rest, device)
-    length = ids.shape[1] + room
+    length = ids.shape[1]
     stems = list(dict.fromkeys(tuple(row[:cut]) for row, cut in zip(rows, cuts)))
     if any(stems):
         places = {stem: n for n, stem in enumerate(stems)}

@@ -128,13 +128,12 @@ class _Batch:
         self.model, self.tokenizer, self.sampling = model, tokenizer, sampling
         self.device = model.embedding.device
         self.alive = [sample for group in samples for sample in group]
-        longest = max(len(sample.draws) for sample in self.alive)
-        shared = any(len(group) > 1 for group in samples)
-        self.hidden, self.cache = prefill(model, prompts, cuts, 0 if shared else longest)
-        if shared:
-            counts = torch.tensor([len(group) for group in samples], device=self.device)
-            rows = torch.arange(len(prompts), device=self.device).repeat_interleave(counts)
-            self.cache, self.hidden = self.cache.branch(rows, longest), self.hidden[rows]
+        counts = torch.tensor([len(group) for group in samples], device=self.device)
+        rows = torch.arange(len(prompts), device=self.device).repeat_interleave(counts)
+        hidden, cache = prefill(model, prompts, cuts)
+        # The prompts' keys stay as they are, in memory of their own: products copy what grows.
+        self.cache = cache.branch(rows, max(len(sample.draws) for sample in self.alive))
+        self.hidden = hidden[rows]
         self.longest = max(map(len, sampling.stop_strings), default=0)
 
     def step(self) -> None:

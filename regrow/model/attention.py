@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Protocol
@@ -72,11 +73,19 @@ class Cache:
         return self.keys[layer, ..., :end], self.values[layer, :, :, :end]
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows, in this order; a row may be repeated."""
+        """Keep these rows, in this order; a row may be repeated.
+
+        What they go on from is shared as before; once a quarter of it is unused that is dropped.
+        """
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
         self.places, self.tokens = self.places[rows], self.tokens[rows]
         if self.trunk is not None:
-            self.trunk = Branching(self.trunk.cache, self.trunk.owner[rows])
+            trunk, owner = self.trunk.cache, self.trunk.owner[rows]
+            used, place = owner.unique(return_inverse=True)
+            if len(used) <= 0.75 * len(trunk.tokens):
+                trunk, owner = copy.copy(trunk), place
+                trunk.select(used)
+            self.trunk = Branching(trunk, owner)
 
 
 class Branching:
