@@ -1,4 +1,4 @@
-"""Batched generation and scoring with a key-value cache.
+"""Batched generation with a key-value cache; scoring (`regrow.generate.scoring`) beside it.
 
 What a sample says depends on the model, its prompt and the seed, not on what is generated beside
 it: each has random numbers of its own, and padding never reaches a real token. (Products of other
@@ -8,8 +8,7 @@ shapes may round otherwise in the last bit; in fp32 that changes a text only at 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,9 +17,12 @@ import torch
 from torch import Tensor
 
 from regrow.errors import RegrowError
-from regrow.model.attention import Cache
+from regrow.generate.prefixes import prefill, shared_prefixes
+from regrow.generate.scoring import Scored, reading, score
 from regrow.model.decoder import Decoder
 from regrow.seeds import rng
+
+__all__ = ["Completion", "Decodes", "Sampling", "Scored", "choose", "generate", "score", "stream"]
 
 
 class Decodes(Protocol):
@@ -68,14 +70,6 @@ class Completion:
     text: str
     logprobs: np.ndarray
     finished: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Log-probabilities (float32) of a continuation, and whether each token was the likeliest."""
-
-    logprobs: np.ndarray
-    greedy: bool
 
 
 @dataclass(slots=True)
@@ -127,24 +121,19 @@ class _Batch:
         model: Decoder,
         tokenizer: Decodes,
         prompts: list[list[int]],
+        cuts: list[int],
         samples: list[list[_Sample]],
         sampling: Sampling,
     ) -> None:
         self.model, self.tokenizer, self.sampling = model, tokenizer, sampling
         self.device = model.embedding.device
         self.alive = [sample for group in samples for sample in group]
-        width = max(map(len, prompts))
-        room = width + max(len(sample.draws) for sample in self.alive)
-        ids, mask = _left_pad(prompts, width, self.device)
-        cache = Cache(model.config, len(prompts), room, model.embedding.dtype, self.device)
-        hidden = model(ids, mask_bt=mask, cache=cache)[:, -1]
         counts = torch.tensor([len(group) for group in samples], device=self.device)
-        rows = torch.repeat_interleave(torch.arange(len(prompts), device=self.device), counts)
-        if len(rows) > len(prompts):
-            cache.select(rows)
-        self.cache, self.hidden = cache, hidden[rows]
-        self.mask = torch.ones(len(rows), room, dtype=torch.bool, device=self.device)
-        self.mask[:, :width] = mask[rows]
+        rows = torch.arange(len(prompts), device=self.device).repeat_interleave(counts)
+        hidden, cache = prefill(model, prompts, cuts)
+        # The prompts' keys stay as they are, in memory of their own: products copy what grows.
+        self.cache = cache.branch(rows, max(len(sample.draws) for sample in self.alive))
+        self.hidden = hidden[rows]
         self.longest = max(map(len, sampling.stop_strings), default=0)
 
     def step(self) -> None:
@@ -162,13 +151,11 @@ class _Batch:
         if len(live) <= 0.75 * len(self.alive):  # dropping rows copies the cache: not for a few
             rows = torch.tensor(live, device=self.device)
             self.cache.select(rows)
-            self.mask, ids = self.mask[rows], ids[rows]
+            ids = ids[rows]
             self.alive = [self.alive[i] for i in live]
-        end = self.cache.filled + 1
-        mask = self.mask[:, :end]
         # A finished row that still runs along must not walk past the context.
-        positions = mask.sum(1, keepdim=True).sub_(1).clamp_(max=self.model.config.context - 1)
-        self.hidden = self.model(ids[:, None], positions, mask, self.cache)[:, -1]
+        positions = self.cache.tokens[:, None].clamp(max=self.model.config.context - 1)
+        self.hidden = self.model(ids[:, None], positions, cache=self.cache)[:, -1]
 
     def _take(self, sample: _Sample, token: int, logprob: float) -> None:
         sample.ids.append(token)
@@ -185,12 +172,6 @@ class _Batch:
                 sample.done = sample.finished = True
                 return
         sample.done = len(sample.ids) >= len(sample.draws)
-
-
-def _left_pad(rows: list[list[int]], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    ids = torch.tensor([[0] * (width - len(row)) + row for row in rows], device=device)
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    return ids, torch.arange(width, device=device)[None] >= (width - lengths)[:, None]
 
 
 def _text(sample: _Sample, tokenizer: Decodes, sampling: Sampling) -> str:
@@ -215,20 +196,6 @@ def _limit(prompt: list[int], model: Decoder, sampling: Sampling) -> int:
     return min(sampling.max_tokens, room)
 
 
-@contextmanager
-def _reading(model: Decoder) -> Iterator[None]:
-    """Without gradients and dropout; the model's own mode comes back afterwards."""
-    training = model.training
-    if training:
-        model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        if training:
-            model.train()
-
-
 def generate(
     model: Decoder,
     tokenizer: Decodes,
@@ -236,11 +203,13 @@ def generate(
     sampling: Sampling,
     samples: int = 1,
     batch: int = 64,
+    share: bool = True,
 ) -> list[list[Completion]]:
     """`samples` completions of each prompt, in the order of the prompts.
 
     At most `batch` rows run together, prompts of like length side by side; a prompt's samples
-    share its prefill. Equal prompts in one call draw differently. A text ends at the context's
+    share its prefill, and prompts that begin alike that of their beginning (unless `share` is
+    False). Equal prompts in one call draw differently. A text ends at the context's
     end at the latest. Raises RegrowError for an empty prompt or one that fills the context.
     """
     seen: Counter[tuple[int, ...]] = Counter()
@@ -249,15 +218,19 @@ def generate(
         limit, copy = _limit(prompt, model, sampling), seen[tuple(prompt)]
         seen[tuple(prompt)] += 1
         groups.append([_start(prompt, sampling, limit, copy, n) for n in range(samples)])
-    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+    cuts = shared_prefixes([prompt[:-1] for prompt in prompts]) if share else [0] * len(prompts)
+    order = sorted(
+        range(len(prompts)), key=lambda i: (-cuts[i], prompts[i][: cuts[i]], -len(prompts[i]))
+    )
     together = max(1, batch // max(1, samples))
-    with _reading(model):
+    with reading(model):
         for low in range(0, len(order), together):
             chosen = order[low : low + together]
             running = _Batch(
                 model,
                 tokenizer,
                 [list(prompts[i]) for i in chosen],
+                [cuts[i] for i in chosen],
                 [groups[i] for i in chosen],
                 sampling,
             )
@@ -276,11 +249,11 @@ def stream(
     Text that may yet turn out to be the start of a stop string, or of a character, is held back.
     """
     under_way = _start(prompt, sampling, _limit(prompt, model, sampling), 0, sample)
-    with _reading(model):
-        running = _Batch(model, tokenizer, [prompt], [[under_way]], sampling)
+    with reading(model):
+        running = _Batch(model, tokenizer, [prompt], [0], [[under_way]], sampling)
     sent = 0
     while running.alive:
-        with _reading(model):
+        with reading(model):
             running.step()
         text = _text(under_way, tokenizer, sampling)
         ready = len(text) if under_way.done else _settled(text, sampling.stop_strings)
@@ -298,110 +271,3 @@ def _settled(text: str, stops: tuple[str, ...]) -> int:
                 ready -= length
                 break
     return ready
-
-
-def score(
-    model: Decoder, pairs: Sequence[tuple[list[int], list[int]]], batch: int = 64
-) -> list[Scored]:
-    """Log-probabilities of continuations given their prompts, in order.
-
-    Continuations of one prompt (multiple choice) share its prefill. Raises RegrowError for an
-    empty prompt (give the end-of-text id) or a pair longer than the context.
-    """
-    for prompt, continuation in pairs:
-        if not prompt or not continuation:
-            raise RegrowError("a prompt and a continuation to score need at least one token each")
-        if len(prompt) + len(continuation) - 1 > model.config.context:
-            raise RegrowError(
-                f"{len(prompt) + len(continuation)} tokens to score do not fit the context of "
-                f"{model.config.context}; shorten the prompt"
-            )
-    out: list[Scored | None] = [None] * len(pairs)
-    same = Counter(tuple(prompt) for prompt, _ in pairs)
-    alone = [i for i, (prompt, _) in enumerate(pairs) if same[tuple(prompt)] == 1]
-    alone.sort(key=lambda i: -len(pairs[i][0]) - len(pairs[i][1]))
-    shared = [i for i, (prompt, _) in enumerate(pairs) if same[tuple(prompt)] > 1]
-    shared.sort(key=lambda i: (-len(pairs[i][0]), pairs[i][0]))
-    with _reading(model):
-        for low in range(0, len(alone), batch):
-            _score_whole(model, pairs, alone[low : low + batch], out)
-        for low in range(0, len(shared), batch):
-            _score_shared(model, pairs, shared[low : low + batch], out)
-    return [scored for scored in out if scored is not None]
-
-
-def _right_pad(rows: list[list[int]], device: torch.device) -> Tensor:
-    width = max(map(len, rows))
-    return torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
-
-
-def _score_whole(
-    model: Decoder,
-    pairs: Sequence[tuple[list[int], list[int]]],
-    chosen: list[int],
-    out: list[Scored | None],
-) -> None:
-    """Causal rows padded on the right, which no real token sees."""
-    rows = [(pairs[i][0] + pairs[i][1])[:-1] for i in chosen]
-    hidden = model(_right_pad(rows, model.embedding.device))
-    _collect(model, hidden, [len(pairs[i][0]) - 1 for i in chosen], pairs, chosen, out)
-
-
-def _score_shared(
-    model: Decoder,
-    pairs: Sequence[tuple[list[int], list[int]]],
-    chosen: list[int],
-    out: list[Scored | None],
-) -> None:
-    """Each prompt once, all but its last token; then every continuation over the cache."""
-    device = model.embedding.device
-    places = {
-        prompt: n for n, prompt in enumerate(dict.fromkeys(tuple(pairs[i][0]) for i in chosen))
-    }
-    heads = [list(prompt[:-1]) for prompt in places]
-    tails = [pairs[i][0][-1:] + pairs[i][1][:-1] for i in chosen]
-    width, longest = max(map(len, heads)), max(map(len, tails))
-    owner = torch.tensor([places[tuple(pairs[i][0])] for i in chosen], device=device)
-    cache = Cache(model.config, len(heads), width + longest, model.embedding.dtype, device)
-    mask = torch.zeros(len(heads), 0, dtype=torch.bool, device=device)
-    if width:
-        ids, mask = _left_pad(heads, width, device)
-        model(ids, mask_bt=mask, cache=cache)
-    cache.select(owner)
-    real = torch.ones(len(tails), longest, dtype=torch.bool, device=device)
-    start = mask[owner].sum(1, keepdim=True)
-    positions = start + torch.arange(longest, device=device)[None]
-    positions.clamp_(max=model.config.context - 1)  # padding on the right, which nobody reads
-    seen = torch.cat((mask[owner], real), 1)
-    hidden = model(_right_pad(tails, device), positions, seen, cache)
-    _collect(model, hidden, [0] * len(chosen), pairs, chosen, out)
-
-
-def _collect(
-    model: Decoder,
-    hidden_btd: Tensor,
-    starts: list[int],
-    pairs: Sequence[tuple[list[int], list[int]]],
-    chosen: list[int],
-    out: list[Scored | None],
-) -> None:
-    lengths = [len(pairs[i][1]) for i in chosen]
-    wanted = torch.cat(
-        [
-            hidden_btd[n, first : first + size]
-            for n, (first, size) in enumerate(zip(starts, lengths))
-        ]
-    )
-    targets = torch.tensor([t for i in chosen for t in pairs[i][1]], device=wanted.device)
-    logprobs, greedy = [], []
-    for low in range(0, len(targets), 4096):
-        logits, target = model.logits(wanted[low : low + 4096]), targets[low : low + 4096]
-        picked = torch.log_softmax(logits, -1).gather(1, target[:, None]).squeeze(1)
-        logprobs.append(picked)
-        greedy.append(logits.argmax(-1) == target)
-    all_logprobs, all_greedy = torch.cat(logprobs).cpu().numpy(), torch.cat(greedy).cpu().numpy()
-    at = 0
-    for i, size in zip(chosen, lengths):
-        part = slice(at, at + size)
-        out[i] = Scored(all_logprobs[part].astype(np.float32), bool(all_greedy[part].all()))
-        at += size

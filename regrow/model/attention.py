@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,11 +20,17 @@ from regrow.model.config import ModelConfig
 QUERY_BLOCK = 256
 
 
+#: The place of a key that is padding: no query stands behind it.
+UNSEEN = 1 << 40
+
+
 class Cache:
     """Keys and values of up to `length` tokens for each of `rows`, filled from the left.
 
-    All rows share one write position; short prompts are padded on the left and masked. Keys are
-    kept transposed, as the product with the queries reads them.
+    All rows share one write position; what is padded is masked, wherever it stands, for `places`
+    knows the position of every key. Keys are kept transposed, as the product with the queries reads
+    them. A cache may go on from the rows of another (`branch`), whose keys it shares: a prompt is
+    computed and kept once for all its answers.
     """
 
     def __init__(
@@ -34,23 +41,94 @@ class Cache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | None = None,
     ) -> None:
+        self.config = config
         shape = (config.layers, rows, config.kv_heads)
         d = config.head_dim
         self.keys = torch.zeros((*shape, d, length), dtype=dtype, device=device)
         self.values = torch.zeros((*shape, length, d), dtype=dtype, device=device)
+        self.places = torch.full((rows, length), UNSEEN, device=device)
+        self.tokens = torch.zeros(rows, dtype=torch.long, device=device)  # real ones so far
         self.filled = 0
+        self.trunk: Branching | None = None
+
+    def branch(self, owner_b: Tensor, length: int) -> Cache:
+        """An empty cache for rows that go on from rows `owner_b` of this one."""
+        like = self.keys
+        branch = Cache(self.config, len(owner_b), length, like.dtype, like.device)
+        branch.tokens = self.tokens[owner_b]
+        branch.trunk = Branching(self, owner_b)
+        return branch
+
+    def take(self, positions_bt: Tensor, real_bt: Tensor) -> None:
+        """Note the positions of new tokens before their keys come."""
+        end = self.filled + positions_bt.shape[1]
+        self.places[:, self.filled : end] = positions_bt.masked_fill(~real_bt, UNSEEN)
+        self.tokens += real_bt.sum(1)
 
     def append(self, layer: int, k_bktd: Tensor, v_bktd: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values after `filled`; returns all keys so far, [b, kv_heads, d, s],
-        and all values, [b, kv_heads, s, d]."""
+        """Store new keys and values after `filled`; returns all of these rows' own so far,
+        [b, kv_heads, d, s] and [b, kv_heads, s, d]."""
         end = self.filled + k_bktd.shape[2]
         self.keys[layer, ..., self.filled : end] = k_bktd.transpose(2, 3)
         self.values[layer, :, :, self.filled : end] = v_bktd
         return self.keys[layer, ..., :end], self.values[layer, :, :, :end]
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows, in this order; a row may be repeated."""
+        """Keep these rows, in this order; a row may be repeated.
+
+        What they go on from is shared as before; once a quarter of it is unused that is dropped.
+        """
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.places, self.tokens = self.places[rows], self.tokens[rows]
+        if self.trunk is not None:
+            trunk, owner = self.trunk.cache, self.trunk.owner[rows]
+            used, place = owner.unique(return_inverse=True)
+            if len(used) <= 0.75 * len(trunk.tokens):
+                trunk, owner = copy.copy(trunk), place
+                trunk.select(used)
+            self.trunk = Branching(trunk, owner)
+
+
+class Branching:
+    """Which row of a cache each of some rows goes on from.
+
+    Rows of one owner stand side by side in a product with its keys: [b, kv, r, d] becomes
+    [owners, kv, most * r, d], with nothing in the places of an owner that has fewer than most.
+    """
+
+    def __init__(self, cache: Cache, owner_b: Tensor) -> None:
+        self.cache, self.owner = cache, owner_b
+        up = cache.trunk
+        #: All that these rows go on from, the nearest first.
+        self.chain: list[Branching] = [
+            self,
+            *(Branching(up.cache, up.owner[owner_b]).chain if up else []),
+        ]
+        sizes = owner_b.bincount(minlength=len(cache.places))
+        order = owner_b.argsort(stable=True)
+        rank = torch.empty_like(order)
+        firsts = sizes.cumsum(0) - sizes
+        rank[order] = torch.arange(len(order), device=order.device) - firsts[owner_b[order]]
+        self.most = int(sizes.max())
+        self.slots = owner_b * self.most + rank
+        #: Uneven rows would mostly multiply nothing; then each gets a copy of its owner's keys.
+        self.uneven = len(sizes) * self.most > 2 * len(owner_b)
+        self.whole = len(sizes) * self.most == len(owner_b) and bool((order == self.slots).all())
+
+    def product(self, x_bkrn: Tensor, shared_pknm: Tensor) -> Tensor:
+        """x times the matrix of its owner, [b, kv, r, m]."""
+        if self.uneven:
+            return x_bkrn @ shared_pknm[self.owner]
+        kv, r, n = x_bkrn.shape[1:]
+        g = self.most
+        if self.whole:
+            x = x_bkrn
+        else:
+            x = x_bkrn.new_zeros(len(shared_pknm) * g, kv, r, n)
+            x[self.slots] = x_bkrn
+        x = x.view(-1, g, kv, r, n).transpose(1, 2).reshape(-1, kv, g * r, n) @ shared_pknm
+        x = x.view(-1, kv, g, r, x.shape[-1]).transpose(1, 2).reshape(-1, kv, r, x.shape[-1])
+        return x if self.whole else x[self.slots]
 
 
 class View(Protocol):
@@ -85,9 +163,8 @@ def alibi_slopes(heads: int) -> list[float]:
 class Sight:
     """Which key a query sees, and how strongly: an additive bias made of every rule in force.
 
-    Tokens are counted along the row. `real_bs` marks real tokens, padding standing on the left;
-    `documents_bs` keeps equal ids together; the first `prefix_b` real tokens see each other (GLM,
-    Du et al. 2022, sec. 2.1).
+    Tokens are counted along the row. `documents_bs` keeps equal ids together; the first `prefix_b`
+    tokens see each other (GLM, Du et al. 2022, sec. 2.1).
     """
 
     def __init__(
@@ -96,12 +173,11 @@ class Sight:
         dtype: torch.dtype,
         device: torch.device,
         *,
-        real_bs: Tensor | None = None,
         documents_bs: Tensor | None = None,
         prefix_b: Tensor | None = None,
     ) -> None:
         self.config, self.dtype, self.device = config, dtype, device
-        self.real_bs, self.documents_bs, self.prefix_b = real_bs, documents_bs, prefix_b
+        self.documents_bs, self.prefix_b = documents_bs, prefix_b
 
     def bias(self, layer: int, queries: range, keys: range) -> Tensor:
         """The bias of these queries on these keys, [b or 1, heads or 1, t, s]; -inf is unseen."""
@@ -111,8 +187,6 @@ class Sight:
         seen = (ahead_ts <= 0)[None]
         if self.prefix_b is not None:
             last_b1 = self.prefix_b[:, None]
-            if self.real_bs is not None:
-                last_b1 = last_b1 + (~self.real_bs).sum(1, keepdim=True)
             seen = seen | ((query < last_b1)[:, :, None] & (key < last_b1)[:, None])
         if window := self.config.window(layer):
             seen = seen & (ahead_ts.abs() < window)
@@ -120,10 +194,6 @@ class Sight:
             of = self.documents_bs
             same = of[:, queries.start : queries.stop, None] == of[:, None, keys.start : keys.stop]
             seen = seen & same
-        if self.real_bs is not None:
-            seen = seen & self.real_bs[:, None, keys.start : keys.stop]
-        # A padded query sees itself, so that its row stays finite; nobody reads it.
-        seen = seen | (ahead_ts == 0)
         strength = torch.zeros((), dtype=self.dtype, device=self.device)
         if self.config.positions == "alibi":
             slopes = torch.tensor(alibi_slopes(self.config.heads), device=self.device)
@@ -197,10 +267,32 @@ def _under(
 
 
 class Cached:
-    """New tokens after those of a cache (or none), with padding on the left."""
+    """New tokens after those of a cache (or none); padding may stand anywhere.
 
-    def __init__(self, sight: Sight, cache: Cache | None, cos_b1tr: Tensor, sin_b1tr: Tensor):
-        self.sight, self.cache, self.cos, self.sin = sight, cache, cos_b1tr, sin_b1tr
+    A query sees keys by their positions, not by where they stand in memory.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        cache: Cache | None,
+        positions_bt: Tensor,
+        real_bt: Tensor,
+        cos_b1tr: Tensor,
+        sin_b1tr: Tensor,
+        prefix_b: Tensor | None = None,
+    ) -> None:
+        self.config, self.cache, self.cos, self.sin = config, cache, cos_b1tr, sin_b1tr
+        self.positions, self.prefix = positions_bt, prefix_b
+        if cache is None:
+            self.trunks: list[Branching] = []
+            places = [positions_bt.masked_fill(~real_bt, UNSEEN)]
+        else:
+            cache.take(positions_bt, real_bt)
+            self.trunks = cache.trunk.chain if cache.trunk else []
+            places = [t.cache.places[t.owner, : t.cache.filled] for t in self.trunks]
+            places.append(cache.places[:, : cache.filled + positions_bt.shape[1]])
+        self.places_bs = torch.cat(places, 1)
         self._biases: dict[int, Tensor] = {}
 
     def __call__(self, layer: int, q_bthd: Tensor, k_btkd: Tensor, v_btkd: Tensor) -> Tensor:
@@ -213,12 +305,36 @@ class Cached:
         if self.cache is not None:
             k_bkds, v = self.cache.append(layer, k, v)
         q = q.reshape(b, kv, heads // kv * t, d) * d**-0.5
-        scores = (q @ k_bkds).view(b, heads, t, -1) + self._bias(layer, t, v.shape[2])
+        shared = [(one, one.cache.keys[layer], one.cache.values[layer]) for one in self.trunks]
+        parts = [one.product(q, k[..., : one.cache.filled]) for one, k, _ in shared]
+        scores = torch.cat((*parts, q @ k_bkds), -1) if parts else q @ k_bkds
+        scores = scores.view(b, heads, t, -1) + self._bias(layer, scores.dtype)
         weights = torch.softmax(scores, -1).view(b, kv, heads // kv * t, -1)
-        return (weights @ v).view(b, heads, t, d).transpose(1, 2)
+        mixed = weights[..., -v.shape[2] :] @ v
+        at = 0
+        for one, _, values in shared:
+            size = one.cache.filled
+            mixed = mixed + one.product(weights[..., at : at + size], values[:, :, :size])
+            at += size
+        return mixed.view(b, heads, t, d).transpose(1, 2)
 
-    def _bias(self, layer: int, t: int, s: int) -> Tensor:
-        window = self.sight.config.window(layer)
+    def _bias(self, layer: int, dtype: torch.dtype) -> Tensor:
+        """The bias of the queries on all keys, [b, heads or 1, t, s]; -inf is unseen."""
+        window = self.config.window(layer)
         if window not in self._biases:
-            self._biases[window] = self.sight.bias(layer, range(s - t, s), range(s))
+            ahead_bts = self.places_bs[:, None] - self.positions[:, :, None]
+            seen = ahead_bts <= 0
+            if self.prefix is not None:
+                last = self.prefix[:, None]
+                inside = (self.positions < last)[:, :, None] & (self.places_bs < last)[:, None]
+                seen = seen | inside
+            if window:
+                seen = seen & (ahead_bts.abs() < window)
+            # A padded query sees itself, so that its row stays finite; nobody reads it.
+            seen[:, :, -seen.shape[1] :].diagonal(dim1=1, dim2=2).fill_(True)
+            strength = torch.zeros((), dtype=dtype, device=seen.device)
+            if self.config.positions == "alibi":
+                slopes = torch.tensor(alibi_slopes(self.config.heads), device=seen.device)
+                strength = (ahead_bts.clamp(max=0)[:, None] * slopes[:, None, None]).to(dtype)
+            self._biases[window] = torch.where(seen[:, None], strength, float("-inf"))
         return self._biases[window]

@@ -156,8 +156,8 @@ class Decoder(nn.Module):
         """Hidden states after the last norm, [b, t, width], in the dtype of the weights.
 
         Without further arguments: causal rows of real tokens at positions 0..t-1 (the fast path).
-        `mask_bs` marks real tokens among all keys, the cached ones first (s = cached + t), padding
-        on the left; positions default to the count of real tokens before. `documents_bt` numbers
+        `mask_bt` marks the real tokens among the new ones; positions default to the count of real
+        tokens before, those of the cache included. `documents_bt` numbers
         the documents packed into a row: tokens see their own only, and positions start anew with
         each. The first `prefix_b` tokens of a row see each other. Raises RegrowError past the
         context.
@@ -172,14 +172,15 @@ class Decoder(nn.Module):
         else:
             if documents_bt is not None:
                 raise RegrowError("packed documents need whole rows: no cache, mask or positions")
-            past = cache.filled if cache is not None else 0
             if mask_bt is None:
-                mask_bt = torch.ones(len(ids_bt), past + t, dtype=torch.bool, device=device)
+                mask_bt = torch.ones_like(ids_bt, dtype=torch.bool)
+            mask_bt = mask_bt.bool()
             if positions_bt is None:
-                positions_bt = mask_bt.long().cumsum(1)[:, past:].sub_(1).clamp_(min=0)
-            sight = Sight(self.config, dtype, device, real_bs=mask_bt.bool(), prefix_b=prefix_b)
+                before = 0 if cache is None else cache.tokens[:, None]
+                positions_bt = (mask_bt.cumsum(1) - 1 + before).clamp_(min=0)
             tables = self._tables(int(positions_bt.max()) + 1)
-            view = Cached(sight, cache, *(table[positions_bt][:, None] for table in tables))
+            cos, sin = (table[positions_bt][:, None] for table in tables)
+            view = Cached(self.config, cache, positions_bt, mask_bt, cos, sin, prefix_b)
         x = self._embed(ids_bt, positions_bt)
         for block in self.blocks:
             x = block(x, view)

@@ -1,0 +1,70 @@
+"""TRL 1.12, the last with PPO in it: policy, value, reward and reference as models of one shape.
+
+Settings: `bf16` (bf16 weights and moments), `autocast` (fp32 weights; the answers are drawn in
+fp32), `fp32`. Four minibatches, one epoch.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+from datasets import Dataset
+from laps import Laps
+from posttrain import Data, llama, request, words
+from transformers import LlamaForCausalLM, LlamaForSequenceClassification, TrainerCallback
+from trl.experimental.ppo import PPOConfig, PPOTrainer
+
+wanted = request()
+laps = Laps()
+assert wanted.task == "ppo"
+
+
+class EachStep(TrainerCallback):
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        laps(0.0)
+
+
+def made(kind: Any, **more: Any) -> Any:
+    model = kind(llama(wanted=wanted, **more))
+    return model.bfloat16() if wanted.setting == "bf16" else model
+
+
+with tempfile.TemporaryDirectory() as folder:
+    episodes = wanted.prompts * wanted.samples
+    settings = PPOConfig(
+        output_dir=folder,
+        use_cpu=True,
+        bf16=wanted.setting == "autocast",
+        optim="adamw_torch_fused",
+        gradient_checkpointing=False,
+        per_device_train_batch_size=episodes // 4,
+        gradient_accumulation_steps=1,
+        num_mini_batches=4,
+        num_ppo_epochs=1,
+        local_rollout_forward_batch_size=episodes,
+        total_episodes=10**6 * episodes,
+        response_length=wanted.answer,
+        stop_token="eos",
+        temperature=1.0,
+        missing_eos_penalty=1.0,
+        learning_rate=wanted.rate,
+        num_sample_generations=0,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    # Each prompt as often as it is to be answered: this trainer draws one answer of a row.
+    rows = [{"input_ids": p} for p in Data(wanted).prompts() for _ in range(wanted.samples)]
+    PPOTrainer(
+        settings,
+        words(wanted),
+        model=made(LlamaForCausalLM),
+        ref_model=made(LlamaForCausalLM),
+        reward_model=made(LlamaForSequenceClassification, num_labels=1),
+        value_model=made(LlamaForSequenceClassification, num_labels=1),
+        train_dataset=Dataset.from_list(rows),
+        callbacks=[EachStep()],
+    ).train()

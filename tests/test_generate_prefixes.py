@@ -1,0 +1,138 @@
+"""What prompts have in common is computed once, and nothing else changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_families import SWITCHES, family, lively
+from test_generate_sampler import LETTERS
+from torch import Tensor
+
+from regrow.generate.prefixes import prefill, shared_prefixes
+from regrow.generate.sampler import Sampling, generate
+from regrow.generate.scoring import Pair, score
+from regrow.model.decoder import Decoder
+
+SHOTS, OTHERS = list(range(1, 13)), list(range(20, 29))
+MODELS = {name: lively(family(name)) for name in SWITCHES}
+
+
+def test_rows_that_begin_alike_share_their_beginning() -> None:
+    rows = [[*SHOTS, 30], [*OTHERS, 31, 32], [*SHOTS, 33, 34], [5], [*OTHERS, 35]]
+    assert shared_prefixes(rows) == [12, 9, 12, 0, 9]
+
+
+def test_the_longer_beginning_of_fewer_rows_wins_where_it_spares_more() -> None:
+    # Together 8 * 3 = 24 tokens are spared; in two pairs 20 + 20.
+    first, second = SHOTS[:8] + [40] * 12, SHOTS[:8] + [41] * 12
+    rows = [[*first, 1], [*first, 2], [*second, 1], [*second, 2]]
+    assert shared_prefixes(rows) == [20] * 4
+    # With 4 more tokens of their own it is 24 against 12 + 12: one group.
+    rows = [SHOTS[:8] + [40 + n // 2] * 4 + [n] for n in range(4)]
+    assert shared_prefixes(rows) == [8] * 4
+
+
+LONG = [[*SHOTS, *([n] * 60)] for n in (1, 2)]
+
+
+@pytest.mark.parametrize("rows", [[], [[]], [[1, 2]], [SHOTS[:7]] * 9, LONG])
+def test_little_or_nothing_in_common_is_not_shared(rows: list[list[int]]) -> None:
+    assert shared_prefixes(rows) == [0] * len(rows)
+
+
+def test_rows_nested_deeply_are_grouped_without_recursion() -> None:
+    rows = [[7] * n for n in range(1, 3000)]
+    assert max(shared_prefixes(rows)) > 0
+
+
+beginnings = st.lists(st.integers(1, 4), max_size=14)
+ends = st.lists(st.integers(1, 40), min_size=1, max_size=5)
+
+
+@st.composite
+def few_shot(draw: st.DrawFn) -> list[Pair]:
+    """Prompts from a few beginnings, some of them with several continuations."""
+    shots = draw(st.lists(beginnings, min_size=1, max_size=3))
+    found = []
+    for _ in range(draw(st.integers(1, 8))):
+        prompt = [*draw(st.sampled_from(shots)), *draw(ends)]
+        found += [(prompt, draw(ends)) for _ in range(draw(st.integers(1, 3)))]
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(SWITCHES)), few_shot(), st.integers(1, 9))
+def test_scores_are_the_same_with_and_without_sharing(
+    name: str, pairs: list[Pair], batch: int
+) -> None:
+    shared = score(MODELS[name], pairs, batch)
+    for mine, alone in zip(shared, score(MODELS[name], pairs, batch, share=False), strict=True):
+        np.testing.assert_allclose(mine.logprobs, alone.logprobs, atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from(sorted(SWITCHES)), few_shot(), st.integers(1, 3), st.sampled_from([0.0, 1.0])
+)
+def test_texts_are_the_same_with_and_without_sharing(
+    name: str, pairs: list[Pair], samples: int, heat: float
+) -> None:
+    prompts = [prompt for prompt, _ in pairs]
+    sampling = Sampling(5, heat, stop_ids=(3, 4))
+    shared = generate(MODELS[name], LETTERS, prompts, sampling, samples)
+    for mine, alone in zip(
+        shared, generate(MODELS[name], LETTERS, prompts, sampling, samples, share=False)
+    ):
+        assert [c.ids for c in mine] == [c.ids for c in alone]
+        for a, b in zip(mine, alone):
+            np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-5)
+
+
+def tokens_read(
+    model: Decoder, monkeypatch: pytest.MonkeyPatch, pairs: list[Pair], **how: Any
+) -> int:
+    read = 0
+    forward = Decoder.forward
+
+    def counted(self: Decoder, ids: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        nonlocal read
+        read += ids.numel()
+        return forward(self, ids, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Decoder, "forward", counted)
+        score(model, pairs, **how)
+    return read
+
+
+def test_a_shared_beginning_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [([*SHOTS, n], [1]) for n in range(20, 30)]
+    model = MODELS["llama"]
+    assert tokens_read(model, monkeypatch, pairs) == 12 + 10 * 1
+    assert tokens_read(model, monkeypatch, pairs, share=False) == 10 * 13
+
+
+def test_choices_share_their_prompt_and_prompts_their_examples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pairs = [([*SHOTS, n, n, 1], [c]) for n in range(20, 30) for c in (5, 6, 7)]
+    # The examples, ten questions of two tokens, and the last token before each of 30 choices.
+    assert tokens_read(MODELS["llama"], monkeypatch, pairs) == 12 + 10 * 2 + 30
+
+
+def test_rows_of_very_uneven_numbers_share_as_well() -> None:
+    model = MODELS["llama-gqa"]
+    stems = [[1, 2, 3], [4, 5], [6], [7, 8]]
+    owner = torch.tensor([3, 0, 0, 0, 0, 0, 1])
+    new = torch.arange(10, 17)[:, None]
+    with torch.inference_mode():
+        _, cache = prefill(model, stems, [0] * 4)
+        found = model(new, cache=cache.branch(owner, 1))[:, 0]
+        for row, (stem, token) in enumerate(zip(owner.tolist(), new[:, 0].tolist())):
+            alone = model(torch.tensor([[*stems[stem], token]]))[0, -1]
+            torch.testing.assert_close(found[row], alone, atol=1e-5, rtol=1e-5)
