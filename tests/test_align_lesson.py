@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regrow.align.heldout import compare, measure, sample
-from regrow.align.lesson import keep_aside, of_types, set_of, task_type, without_steps
+from regrow.align.lesson import (
+    keep_aside,
+    of_types,
+    set_of,
+    so_many,
+    task_type,
+    without_steps,
+)
 from regrow.align.rows import ConversationRows, laid_out, stack, stack_parts
 from regrow.corpus.tokenizer import Tokenizer, break_specials, train_tokenizer
 from regrow.errors import RegrowError
@@ -249,3 +256,13 @@ def test_without_steps_a_worked_answer_is_its_last_sentence_and_others_stay() ->
     assert cut.messages[1].content == "The answer is 5."
     assert (cut.family, cut.kind) == ("problems", "1 steps")
     assert same == bare
+
+
+def test_fewer_examples_are_among_more_and_too_many_are_refused() -> None:
+    talks = [Conversation((Message("user", str(n)), Message("assistant", "ok"))) for n in range(50)]
+    few, more = so_many(talks, 5, 1), so_many(talks, 20, 1)
+    assert len(few) == 5 and len(more) == 20
+    assert all(talk in more for talk in few)
+    assert so_many(talks, 5, 2) != few
+    with pytest.raises(RegrowError, match="there are only 50 conversations"):
+        so_many(talks, 51, 1)

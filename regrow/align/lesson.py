@@ -34,6 +34,16 @@ def of_types(
     return [talk for talk in talks if task_type(talk) in chosen], sorted(chosen)
 
 
+def so_many(talks: Sequence[Conversation], count: int, seed: int) -> list[Conversation]:
+    """`count` of the conversations, drawn by seed; those of a smaller count are among them.
+
+    Raises RegrowError where there are fewer.
+    """
+    if count > len(talks):
+        raise RegrowError(f"examples is {count}, but there are only {len(talks)} conversations")
+    return [talks[i] for i in sorted(rng(seed, "examples").permutation(len(talks))[:count])]
+
+
 def without_steps(talks: Sequence[Conversation]) -> list[Conversation]:
     """The conversations with worked answers cut to their last sentence, 'The answer is ...'.
 

@@ -212,6 +212,9 @@ class SupervisedSettings(Training):
     task_types: Count | None = Field(
         default=None, gt=0, description="learn from so many task types only, drawn by seed"
     )
+    examples: Count | None = Field(
+        default=None, gt=0, description="learn from so many demonstrations only, drawn by seed"
+    )
     worked: bool = Field(
         default=True, description="worked answers keep their steps; else the last sentence is left"
     )

@@ -41,14 +41,17 @@ def lesson(
 ) -> Lesson:
     """Of conversations, those that a stage of these settings learns from.
 
-    The number of task types limits demonstrations, and not what is learnt from beside them.
+    The numbers of task types and examples limit demonstrations, and not what is learnt from beside
+    them.
     """
-    from regrow.align.lesson import keep_aside, of_types, without_steps
+    from regrow.align.lesson import keep_aside, of_types, so_many, without_steps
 
     learnt, aside = keep_aside(shown, settings.held)
     types = None
     if limited and settings.task_types:
         learnt, types = of_types(learnt, settings.task_types, seed)
+    if limited and settings.examples:
+        learnt = so_many(learnt, settings.examples, seed)
     return Lesson(learnt if settings.worked else without_steps(learnt), aside, types)
 
 
