@@ -20,13 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(cli_corpus.app, name="corpus")
-app.command()(cli_presets.presets)
-app.command("eval")(cli_eval.evaluate)
-app.command()(cli_rate.rate)
-app.command()(cli_reward.reward)
-app.command()(cli_claims.claims)
-app.command()(cli_claims.diff)
 
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.")]
 Run = Annotated[str | None, typer.Option("--run", help="The run's name; the last used otherwise.")]
@@ -368,6 +361,15 @@ def import_(
     from regrow.tree.runs import find_run
 
     print(import_node(source, find_run(runs, run), name))
+
+
+app.command("eval")(cli_eval.evaluate)
+app.command()(cli_claims.claims)
+app.command()(cli_claims.diff)
+app.command()(cli_rate.rate)
+app.command()(cli_reward.reward)
+app.add_typer(cli_corpus.app, name="corpus")
+app.command()(cli_presets.presets)
 
 
 if __name__ == "__main__":
