@@ -116,7 +116,7 @@ def measure(command: Sequence[str], limit_mb: int) -> dict[str, float]:
         for pid in pids:
             peaks[pid] = max(peaks.get(pid, 0.0), _field(pid, "status", "VmHWM"))
         together = max(together, sum(_field(pid, "smaps_rollup", "Pss:") for pid in pids))
-        time.sleep(0.1)
+        time.sleep(0.5)
     if running.returncode:
         raise SystemExit(f"failed: {running.stderr.read()[-2000:]}")  # type: ignore[union-attr]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

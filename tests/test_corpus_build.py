@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import importlib.util
 import io
@@ -194,6 +195,49 @@ def test_a_second_build_into_the_same_folder_is_refused_and_costs_the_first_noth
             build(inputs, tmp_path / "out", SMALL)
         assert (work / "raw").is_dir()
     build(inputs, tmp_path / "out", SMALL)
+
+
+def test_the_bytes_do_not_depend_on_how_much_a_task_compares(
+    inputs: dict[str, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = [f"{story(i)} Note {n} of the town clerk." for i in range(0, 60, 3) for n in range(3)]
+    write_jsonl(tmp_path / "in/web/b.jsonl", copies)
+    stages = ("exact copy", "near copy", "repeated lines")
+    some = PARTS.model_copy(update={"stages": stages})
+    report = build(inputs, tmp_path / "whole", some)
+    assert report["near_copies"]["removed"] >= 40
+    for stage, name in (
+        ("exact", "DOCUMENTS"), ("near", "DOCUMENTS"), ("repeats", "UNITS"), ("pages", "ROWS"),
+    ):  # fmt: skip
+        monkeypatch.setattr(f"regrow.corpus.stages.{stage}.BUCKET_{name}", 80)
+    again = build(inputs, tmp_path / "buckets", some)
+    assert again["near_copies"] == report["near_copies"]
+    assert snapshot(tmp_path / "buckets") == snapshot(tmp_path / "whole")
+
+
+def test_a_full_disk_is_one_clear_error_and_the_build_goes_on_afterwards(
+    inputs: dict[str, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(inputs, tmp_path / "whole", PARTS)
+    real, left = pq.write_table, 0
+
+    def full(table: pa.Table, where: Any, *rest: Any, **options: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            Path(where).write_bytes(b"PAR1 half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(where))
+        real(table, where, *rest, **options)
+
+    monkeypatch.setattr(pq, "write_table", full)
+    for written in (0, 5, 20):
+        left = written
+        with pytest.raises(RegrowError, match="No space left on device; free space and run again"):
+            build(inputs, tmp_path / "out", PARTS)
+        assert not (tmp_path / "out").exists()
+    left = 1000
+    build(inputs, tmp_path / "out", PARTS)
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
 
 
 def engines() -> list[Any]:

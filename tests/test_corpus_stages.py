@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from regrow.corpus.decontaminate import clean_pieces, find, ordinary, wanted
 from regrow.corpus.deduplicate import (
     bands_for,
     clusters,
+    components,
     digest_of,
     jaccard,
     near_copies,
@@ -231,6 +235,27 @@ def test_a_long_chain_of_likenesses_does_not_swallow_its_end() -> None:
         if original >= 0:
             assert original in survivors
             assert jaccard(sets[i], sets[original]) == likeness >= 0.8
+
+
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=40),
+    piece=st.integers(1, 10),
+)
+@settings(deadline=None)
+def test_texts_hang_together_where_a_way_of_pairs_joins_them(
+    pairs: list[tuple[int, int]], piece: int
+) -> None:
+    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for i in range(0, len(pairs), piece):
+            a, b = np.asarray(pairs[i : i + piece]).T
+            yield a, b
+
+    groups = [{i} for i in range(31)]
+    for a, b in pairs:
+        joined = groups[a] | groups[b]
+        for i in joined:
+            groups[i] = joined
+    assert components(31, pieces).tolist() == [min(group) for group in groups]
 
 
 def test_sheets_of_one_template_with_other_words_all_survive() -> None:

@@ -7,8 +7,9 @@ each document that has a near-copy.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -202,6 +203,11 @@ def _edges_of(store: Store, bucket: Bucket) -> tuple[np.ndarray, np.ndarray]:
     return a, b
 
 
+def _largest(clusters: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
+    """(copies, id) of the largest clusters; of those alike the lowest ids."""
+    return heapq.nsmallest(LARGEST, clusters, key=lambda one: (-one[0], one[1]))
+
+
 def clusters_bucket(job: Job, bucket: Bucket, watch: Watch) -> dict[str, Any]:
     """Verdicts on the documents of one bucket; tells how many survive and the largest clusters."""
     store = job.store
@@ -231,7 +237,7 @@ def clusters_bucket(job: Job, bucket: Bucket, watch: Watch) -> dict[str, Any]:
         return {
             "survivors": int((~dropped).sum()),
             "removed": int(dropped.sum()),
-            "largest": [(n - 1, id_) for id_, n in sizes.most_common(LARGEST)],
+            "largest": _largest((n - 1, id_) for id_, n in sizes.items()),
         }
 
     told: dict[str, Any] = once(store.path("near-copy", f"{bucket.number:05d}"), make)
@@ -252,11 +258,11 @@ def drop_near(pipeline: Pipeline) -> None:
     concerned = _connected(store)
     told = pipeline.map(partial(clusters_bucket, job), buckets(concerned, BUCKET_DOCUMENTS))
     pipeline.store = store.judged("near-copy")
-    largest = sorted((tuple(one) for own in told for one in own["largest"]), reverse=True)
+    largest = _largest((n, id_) for own in told for n, id_ in own["largest"])
     pipeline.notes["near_copies"] = {
         "candidate_pairs": candidates,
         "verified_pairs": verified,
         "survivors": sum(one["survivors"] for one in told),
         "removed": sum(one["removed"] for one in told),
-        "largest": {id_: n for n, id_ in largest[:LARGEST]},
+        "largest": {id_: n for n, id_ in largest},
     }
