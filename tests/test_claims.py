@@ -272,7 +272,8 @@ def test_a_sweep_is_chosen_on_a_seed_that_is_not_measured(
         arms={"wet": {"node": "wet", "sweep": {"nodes.wet.settings.rate": [0.01, 0.02]}},
               "dry": {"node": "dry"}}
     )  # fmt: skip
-    monkeypatch.setattr(growing, "line", lambda name: claim.line("rules"))  # the fakes have no text
+    fakes = {"text": "rules"}
+    monkeypatch.setattr(growing, "line", lambda name: claim.line(fakes[name]))
     runs = garden.folder / "runs" / "claims"
     planner = growing.Planner(runs, ["a"], 1, 1)
     arm = claim.arms["wet"]

@@ -40,7 +40,8 @@ class Found:
     """A measure as it was found.
 
     `whole` is the mean over world variants with its interval, `by_variant` the effect in each,
-    `arms` the mean of each term or arm, by label. `able` says whether any arm rises above chance
+    `arms` the mean of each term or arm, by label. `twin` is the effect on the continuous measure
+    beside it. `able` says whether any arm rises above chance
     by what matters; None where the line has no chance level.
     """
 
@@ -84,7 +85,18 @@ def find(claim: Claim, measure: Measure, evidence: Sequence[Evidence]) -> Found 
         able = max(means.values()) >= max(chances) + min(measure.matters, 0.1)
     whole = _pooled(list(by_variant.values()))
     twin = _pooled(list(twins.values())) if len(twins) == len(by_variant) else None
+    if measure.twin and measure.statistic == "contrast":
+        beside = find(claim, _beside(measure), evidence)
+        twin = beside.whole if beside else None
     return Found(measure, whole, by_variant, seeds, means, able, twin)
+
+
+def _beside(measure: Measure) -> Measure:
+    """The same contrast of arms on the line that stands in for a twin."""
+    terms: dict[str, float] = defaultdict(float)
+    for term, weight in measure.terms.items():
+        terms[term.partition("/")[0]] += weight
+    return measure.model_copy(update={"line": measure.twin, "terms": dict(terms), "twin": ""})
 
 
 def _read(

@@ -21,6 +21,7 @@ from regrow.evaluate.abilities import line
 from regrow.tree import calibrate
 from regrow.tree.edge import read_edge
 from regrow.tree.graph import lineage
+from regrow.tree.load import load_recipe
 from regrow.tree.plan import BEFORE, MEASURE, Grown, make_plan
 from regrow.tree.recipe import Recipe
 
@@ -127,7 +128,7 @@ def swept(claim: Claim, arm: Arm, runs: Path, variant: str) -> dict[str, Any] | 
     scored = []
     for number, values in enumerate(candidates(arm)):
         folder = folder_of(runs, place(claim, arm, variant, SWEEP_SEED, values))
-        got = values_on(folder, line("bits"))
+        got = values_on(folder, line("text"))
         if got is None:
             return None
         scored.append((got.mean, number, values))
@@ -148,7 +149,7 @@ class Planner:
     def __init__(self, runs: Path, variants: Sequence[str], seeds: int | None, jobs: int) -> None:
         self.runs, self.variants, self.seeds, self.jobs = runs, tuple(variants), seeds, jobs
         self.index = _index(runs)
-        self._speeds: dict[str, calibrate.Speeds] = {}
+        self._speeds: dict[str, tuple[calibrate.Speeds, float]] = {}
 
     def refresh(self) -> None:
         """See what has been grown since."""
@@ -193,27 +194,26 @@ class Planner:
         left = [step for step in steps if keys[step.name] not in self.index]
         if not left:
             return {}
-        seconds = calibrate.expected(recipe, folder, left, self._speed(recipe))
+        seconds = calibrate.expected(recipe, folder, left, self._speed(task.place.recipe, recipe))
         return {keys[step.name]: seconds[step.name] for step in left}
 
-    def _speed(self, recipe: Recipe) -> calibrate.Speeds:
-        """Speeds of the plain recipe of this name, carried over to other shapes by their FLOPs."""
-        base = recipe.name.partition("-")[0]
-        if base not in self._speeds:
-            from regrow.tree.load import load_recipe
-
-            plain = load_recipe(base)
+    def _speed(self, name: str, recipe: Recipe) -> calibrate.Speeds:
+        """Speeds of the recipe of this name, carried over to other shapes by their FLOPs."""
+        if name not in self._speeds:
+            plain = load_recipe(name)
             self.runs.mkdir(parents=True, exist_ok=True)
-            self._speeds[base] = calibrate.speeds(plain, self.runs, self.jobs)
-            tokens = plain.corpus.tokenizer.vocabulary
-            name, rate = next(iter(self._speeds[base].tokens_per_s.items()))
-            work = plain.models[name].config(tokens).flops_per_token()
-            self._flops = rate * work
-        tokens = recipe.corpus.tokenizer.vocabulary
-        rates = {name: self._flops / model.config(tokens).flops_per_token()
-                 for name, model in recipe.models.items()}  # fmt: skip
-        known = self._speeds[base]
+            speeds = calibrate.speeds(plain, self.runs, self.jobs)
+            model, rate = next(iter(speeds.tokens_per_s.items()))
+            self._speeds[name] = speeds, rate * _flops(plain, model)
+        known, rate = self._speeds[name]
+        rates = {model: rate / _flops(recipe, model) for model in recipe.models}
         return calibrate.Speeds(rates, known.precision, known.threads)
+
+
+def _flops(recipe: Recipe, model: str) -> float:
+    """FLOPs of training on a token."""
+    shape = recipe.models[model].config(recipe.corpus.tokenizer.vocabulary)
+    return float(shape.flops_per_token())
 
 
 def _index(runs: Path) -> dict[Key, Path]:
