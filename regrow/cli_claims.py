@@ -125,7 +125,11 @@ def _grow(
             say(f"not run: {plan.claim.id} needs {duration(plan.extra)} more")
         if dry_run or not todo:
             return later
-        grow(todo, planner.runs, planner.jobs, say, until)
+        try:
+            grow(todo, planner.runs, planner.jobs, say, until)
+        except KeyboardInterrupt:
+            say("stopped; nothing is lost: the same command goes on from here")
+            raise typer.Exit(130) from None
         planner.refresh()
         if until is not None and time.monotonic() > until:
             return later

@@ -66,15 +66,16 @@ def find(claim: Claim, measure: Measure, evidence: Sequence[Evidence]) -> Found 
         read = [(one.seed, got) for one in runs if (got := _read(claim, measure, one.nodes))]
         if not read:
             continue
+        plain = [_read(claim, measure, one.nodes, twin=True) for one in runs]
+        smooth = [got for got in plain if got]
+        if measure.statistic == "sharpness" and len(smooth) != len(read):
+            continue  # nothing to compare with
         seeds[variant] = tuple(seed for seed, _ in read)
         for _, got in read:
             for label, values in got.items():
                 sides[label].append(values.mean)
                 chances += [values.chance] if values.chance is not None else []
-        runs_read = [got for _, got in read]
-        plain = [_read(claim, measure, one.nodes, twin=True) for one in runs]
-        smooth = [got for got in plain if got]
-        by_variant[variant] = _effect(claim, measure, runs_read, smooth)
+        by_variant[variant] = _effect(claim, measure, [got for _, got in read], smooth)
         if len(smooth) == len(read) and measure.statistic in ("contrast", "slope"):
             twins[variant] = _effect(claim, measure, smooth, [])
     if not by_variant:
@@ -156,7 +157,7 @@ def _effect(claim: Claim, measure: Measure, runs: Sequence[Run], smooth: Sequenc
     curves = [_curve(measure, names, run) for run in runs]
     if measure.statistic == "breakpoint":
         return over_seeds([held_out_advantage(x, curve) for curve in curves])
-    smooth_curves = [_curve(measure, names, run) for run in smooth] or curves
+    smooth_curves = [_curve(measure, names, run) for run in smooth]
     return over_seeds([sharpness(a) - sharpness(b) for a, b in zip(curves, smooth_curves)])
 
 
