@@ -10,7 +10,7 @@ from regrow.claims.arms import place
 from regrow.claims.claim import Arm, Claim
 from regrow.claims.drawing import curve, dots, scale
 from regrow.claims.effects import Evidence
-from regrow.claims.grow import candidates
+from regrow.claims.evidence import candidates
 from regrow.claims.markdown import adjusted_p, commit, seeds_told
 from regrow.claims.verdict import Reading, Verdict, would_change
 from regrow.evaluate.replication import sign_flip
