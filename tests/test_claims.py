@@ -311,6 +311,8 @@ def test_a_difference_of_nodes_names_recipe_and_abilities(garden: Garden) -> Non
     assert row["line"] == "In-context rules, 8 shots"
     assert row["difference"] == pytest.approx(row["other"] - row["one"])
     assert row["difference"] > 0.1
+    grown = compare(folder / "root", folder / "wet")
+    assert grown["recipe"] == ["wet: supervised, 100 tokens, rate=0.02"]
     with pytest.raises(RegrowError, match="no finished node"):
         compare(folder / "dry", folder / "world2")
 
