@@ -77,13 +77,14 @@ def claims(
 
     later: dict[str, float] = {}
     if trees:
-        from regrow.claims.grow import evidence_from
+        from regrow.claims.evidence import evidence_from
 
         verdicts = [judge(one, evidence_from(one, trees)) for one in able]
         if ids is None:
             verdicts = [verdict for verdict in verdicts if verdict.evidence]
     else:
-        from regrow.claims.grow import Planner, evidence_of
+        from regrow.claims.evidence import evidence_of
+        from regrow.claims.grow import Planner
         from regrow.tree.execute import default_jobs
 
         planner = Planner(folder, wanted, seeds, jobs or default_jobs())
@@ -125,7 +126,11 @@ def _grow(
             say(f"not run: {plan.claim.id} needs {duration(plan.extra)} more")
         if dry_run or not todo:
             return later
-        grow(todo, planner.runs, planner.jobs, say, until)
+        try:
+            grow(todo, planner.runs, planner.jobs, say, until)
+        except KeyboardInterrupt:
+            say("stopped; nothing is lost: the same command goes on from here")
+            raise typer.Exit(130) from None
         planner.refresh()
         if until is not None and time.monotonic() > until:
             return later

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 from tree_kit import Garden, Inline
 
+from regrow.claims import evidence
 from regrow.claims import grow as growing
 from regrow.claims.arms import check, made_of, place
 from regrow.claims.claim import ledger
@@ -44,11 +45,11 @@ def test_every_row_of_the_ledger_is_declared() -> None:
 @pytest.mark.parametrize("id", [id for id in ROWS if not ledger()[id].waiting])
 def test_arms_that_can_run_resolve_and_differ_in_the_named_ingredient_alone(id: str) -> None:
     claim = ledger()[id]
-    check(claim, growing.recipes_of(claim))
+    check(claim, evidence.recipes_of(claim))
 
 
 def test_the_ladder_of_sizes_spans_thirty_fold_in_parameters() -> None:
-    recipes = growing.recipes_of(ledger()["B2"])
+    recipes = evidence.recipes_of(ledger()["B2"])
     sizes = [recipe.models["long"].config(3072).parameters for recipe in recipes.values()]
     assert max(sizes) / min(sizes) > 30
 
@@ -117,25 +118,25 @@ def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
 def test_an_arm_that_differs_in_more_than_the_ingredient_is_refused(garden: Garden) -> None:
     claim = kit.claim(arms={"wet": {"node": "short"}, "dry": {"node": "dry"}})
     with pytest.raises(RegrowError, match=r"wet differs from dry in more .*node.tokens \(100 and"):
-        check(claim, growing.recipes_of(claim))
+        check(claim, evidence.recipes_of(claim))
     elsewhere = kit.claim(
         arms={"wet": {"node": "wet", "set": {"world.people": 20}}, "dry": {"node": "dry"}}
     )
     with pytest.raises(RegrowError, match=r"world.people \(10 and 20\)"):
-        check(elsewhere, growing.recipes_of(elsewhere))
+        check(elsewhere, evidence.recipes_of(elsewhere))
 
 
 def test_a_forebear_that_differs_is_found_too(garden: Garden) -> None:
     arms = {"wet": {"node": "wet", "set": {"nodes.root.tokens": "2k"}}, "dry": {"node": "dry"}}
     with pytest.raises(RegrowError, match=r"parent.tokens \(1000 and 2000\)"):
         claim = kit.claim(arms=arms)
-        check(claim, growing.recipes_of(claim))
+        check(claim, evidence.recipes_of(claim))
 
 
 def test_an_edge_needs_a_line_of_descent(garden: Garden) -> None:
     claim = kit.claim(compare="edge", differ=[])
     with pytest.raises(RegrowError, match="wet does not descend from dry"):
-        check(claim, growing.recipes_of(claim))
+        check(claim, evidence.recipes_of(claim))
 
 
 def test_five_seeds_and_an_agreeing_world_support_a_large_effect(tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ def test_arms_of_two_claims_are_grown_once_and_shared_by_links(garden: Garden) -
     assert len(twins) == 2  # one for each seed
     assert (runs / place(other, other.arms["wet"], "a", 0).run / "world").is_symlink()
     for claim in (first, other):
-        found = growing.evidence_of(claim, runs, ["a"], range(2))
+        found = evidence.evidence_of(claim, runs, ["a"], range(2))
         assert [one.seed for one in found] == [0, 1]
         assert judge(claim, found).readings[0].found.whole.mean > 0.1
 
@@ -272,16 +273,17 @@ def test_a_sweep_is_chosen_on_a_seed_that_is_not_measured(
         arms={"wet": {"node": "wet", "sweep": {"nodes.wet.settings.rate": [0.01, 0.02]}},
               "dry": {"node": "dry"}}
     )  # fmt: skip
-    monkeypatch.setattr(growing, "line", lambda name: claim.line("rules"))  # the fakes have no text
+    fakes = {"text": "rules"}
+    monkeypatch.setattr(evidence, "line", lambda name: claim.line(fakes[name]))
     runs = garden.folder / "runs" / "claims"
     planner = growing.Planner(runs, ["a"], 1, 1)
     arm = claim.arms["wet"]
-    assert growing.swept(claim, arm, runs, "a") is None
+    assert evidence.swept(claim, arm, runs, "a") is None
     growing.grow([planner.plan(claim)], runs, 1, lambda text: None)
-    assert growing.swept(claim, arm, runs, "a") == {"nodes.wet.settings.rate": 0.01}  # the lowest
-    assert not growing.evidence_of(claim, runs, ["a"], range(1))
+    assert evidence.swept(claim, arm, runs, "a") == {"nodes.wet.settings.rate": 0.01}  # the lowest
+    assert not evidence.evidence_of(claim, runs, ["a"], range(1))
     growing.grow([planner.plan(claim)], runs, 1, lambda text: None)
-    assert len(growing.evidence_of(claim, runs, ["a"], range(1))) == 1
+    assert len(evidence.evidence_of(claim, runs, ["a"], range(1))) == 1
 
 
 def test_finished_trees_are_read_as_seeds_if_they_are_of_one_recipe(garden: Garden) -> None:
@@ -290,14 +292,14 @@ def test_finished_trees_are_read_as_seeds_if_they_are_of_one_recipe(garden: Gard
         words = ["sapling", f"seed={seed}", f"name=tree-{seed}"]
         run(Request(words=words, runs=garden.runs, jobs=1, quiet=True))
         folders.append(garden.runs / f"tree-{seed}")
-    found = growing.evidence_from(kit.claim(), folders)
+    found = evidence.evidence_from(kit.claim(), folders)
     assert [(one.variant, one.seed) for one in found] == [("a", 0), ("a", 1)]
     with pytest.raises(RegrowError, match="same variant and seed"):
-        growing.evidence_from(kit.claim(), [folders[0], folders[0]])
+        evidence.evidence_from(kit.claim(), [folders[0], folders[0]])
     recipe = folders[1] / "recipe.json"
     write_json(recipe, read_json(recipe) | {"mixtures": {"text": {"code": 1}}})
     with pytest.raises(RegrowError, match="differ in more than seed"):
-        growing.evidence_from(kit.claim(), folders)
+        evidence.evidence_from(kit.claim(), folders)
 
 
 def test_a_difference_of_nodes_names_recipe_and_abilities(garden: Garden) -> None:
@@ -309,6 +311,8 @@ def test_a_difference_of_nodes_names_recipe_and_abilities(garden: Garden) -> Non
     assert row["line"] == "In-context rules, 8 shots"
     assert row["difference"] == pytest.approx(row["other"] - row["one"])
     assert row["difference"] > 0.1
+    grown = compare(folder / "root", folder / "wet")
+    assert grown["recipe"] == ["wet: supervised, 100 tokens, rate=0.02"]
     with pytest.raises(RegrowError, match="no finished node"):
         compare(folder / "dry", folder / "world2")
 
@@ -332,7 +336,7 @@ def test_pages_and_markdown_tell_effect_seeds_and_what_waits(tmp_path: Path) -> 
 
 
 def test_made_of_does_not_count_names(garden: Garden) -> None:
-    recipe = growing.recipes_of(kit.claim())["wet"]
+    recipe = evidence.recipes_of(kit.claim())["wet"]
     made = made_of(recipe, "wet")
     assert made["node.tokens"] == 100
     assert made["parent.mixture.weights.town"] == 1

@@ -32,6 +32,17 @@ def test_unequal_families_weigh_their_deviations_by_hand() -> None:
     assert freedom == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 1.0])
+def test_degrees_of_freedom_are_those_of_the_quadratic_form(correlation: float) -> None:
+    sizes = np.array([34, 31, 15, 4, 1])
+    share = sizes / sizes.sum()
+    centre = np.eye(5) - np.outer(share, np.ones(5))
+    form = centre.T @ np.diag(1 / (1 - share)) @ centre
+    form = form @ np.diag(sizes * (1 + (sizes - 1) * correlation))
+    expected = np.trace(form) ** 2 / np.trace(form @ form)
+    assert st._freedom(sizes, correlation) == pytest.approx(expected)
+
+
 def test_a_few_large_families_are_worth_fewer_than_their_number_less_one() -> None:
     draw = np.random.default_rng(2)
     sizes = [40, 25, 18, 15, 10, 8, 6, 5, 4, 4, 3, 3, 2, 2, 2, 1, 1, 1]

@@ -39,7 +39,7 @@ class Place:
     @property
     def run(self) -> str:
         """The run's name: readable, and of its own for each set of overrides."""
-        base = f"{self.recipe}-{self.variant}-{self.seed}"
+        base = f"{Path(self.recipe).stem}-{self.variant}-{self.seed}"
         return f"{base}-{sha256_json(sorted(self.overrides))[:8]}" if self.overrides else base
 
     @property

@@ -13,6 +13,8 @@ from regrow.evaluate.abilities import LINES
 from regrow.evaluate.statistics import holm, paired_difference
 from regrow.tree.edge import Edge, read_edge
 from regrow.tree.fingerprint import flatten
+from regrow.tree.graph import lineage
+from regrow.tree.recipe import Recipe
 from regrow.tree.runs import recipe_of
 
 #: What of an edge's record is the course of training, by the ending of its key.
@@ -22,13 +24,16 @@ _COURSE = ("tokens", "steps", "loss", "last_loss", "spikes", "rewinds", "skipped
 def compare(one: Path, other: Path) -> dict[str, Any]:
     """The differences of two grown nodes, as rows.
 
-    `recipe`: `key: one -> other`; `data`: documents and shares read; `ledger`: the course of
-    training; `abilities`: other less one on shared items, p values held over all lines.
+    `recipe`: `key: one -> other`, or the stages from one to the other where it descends; `data`:
+    documents and shares read; `ledger`: the course of training; `abilities`: other less one on
+    shared items, p values held over all lines.
     Raises RegrowError for a folder that is no grown node of a run.
     """
     edges = _edge(one), _edge(other)
     first, second = recipe_of(one.parent), recipe_of(other.parent)
-    if one.name in first.nodes and other.name in second.nodes:
+    if between := _stages(one, other, second):
+        recipe = between
+    elif one.name in first.nodes and other.name in second.nodes:
         recipe = differences(first, second, one.name, other.name)
     else:  # an imported node
         recipe = _changed(edges[0].inputs, edges[1].inputs)
@@ -45,6 +50,22 @@ def compare(one: Path, other: Path) -> dict[str, Any]:
     }
 
 
+def _stages(one: Path, other: Path, recipe: Recipe) -> list[str]:
+    """The stages from a node to one that descends from it in the same run, the first one first."""
+    if one.parent.resolve() != other.parent.resolve() or other.name not in recipe.nodes:
+        return []
+    path = lineage(recipe.parents(), other.name)
+    if one.name not in path[1:]:
+        return []
+    told = []
+    for name in reversed(path[: path.index(one.name)]):
+        node = recipe.nodes[name]
+        said = flatten(node.settings.model_dump(mode="json", exclude_defaults=True))
+        words = ", ".join(f"{key}={value}" for key, value in said.items())
+        told.append(f"{name}: {node.stage}, {node.tokens} tokens, {words or 'as by default'}")
+    return told
+
+
 def _edge(folder: Path) -> Edge:
     found = read_edge(folder)
     if found is None:
@@ -54,11 +75,12 @@ def _edge(folder: Path) -> Edge:
 
 def _part(record: Mapping[str, Any], prefixes: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in record.items()
-            if key.startswith(prefixes) and not isinstance(value, (list, tuple))}  # fmt: skip
+            if key.startswith(prefixes) and not isinstance(value, (list, tuple))
+            and not key.endswith("seed")}  # fmt: skip
 
 
 def _of_course(key: str) -> bool:
-    return key.rpartition(".")[2] in _COURSE
+    return key.rpartition(".")[2] in _COURSE and "read" not in key.split(".")
 
 
 def _changed(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
+from regrow.claims.claim import Claim
 from regrow.claims.verdict import Reading
-from regrow.page.charts import number, rule, short, text, ticks
+from regrow.page.charts import Series, line_chart, number, rule, short, text, ticks
 
 
 def dots(reading: Reading, width: int = 760, names: bool = True) -> str:
@@ -56,6 +57,23 @@ def _marks(reading: Reading) -> list[float]:
     matters = reading.measure.matters
     return {"up": [matters], "not_down": [-matters], "down": [-matters], "not_up": [matters],
             "none": [-matters, matters]}[reading.measure.predicted]  # fmt: skip
+
+
+def curve(claim: Claim, reading: Reading) -> str:
+    """The means of the arms over their x, where they have one; with the line that is taken off."""
+    found, measure = reading.found, reading.measure
+    placed = sorted((arm.x, name) for name, arm in claim.arms.items() if arm.x is not None)
+    if found is None or measure.terms or not placed:
+        return ""
+    series, css = [], {}
+    for number_, line in enumerate(claim.lines_of(measure)):
+        end = "" if line == measure.line else f"/{line}"
+        points = [(x, found.arms[name + end]) for x, name in placed]
+        title = claim.line(line).title
+        series.append(Series(title, points, tips=[f"{title}: {y:.3f} at {x:g}" for x, y in points]))
+        css[title] = f"c-{number_}"
+    titles = " and ".join(one.name for one in series)
+    return line_chart(series, css, title=titles, x_title="x of the arms", log_x=True)
 
 
 def scale(reading: Reading) -> str:

@@ -40,7 +40,8 @@ class Found:
     """A measure as it was found.
 
     `whole` is the mean over world variants with its interval, `by_variant` the effect in each,
-    `arms` the mean of each term or arm, by label. `able` says whether any arm rises above chance
+    `arms` the mean of each term or arm, by label. `twin` is the effect on the continuous measure
+    beside it. `able` says whether any arm rises above chance
     by what matters; None where the line has no chance level.
     """
 
@@ -65,15 +66,16 @@ def find(claim: Claim, measure: Measure, evidence: Sequence[Evidence]) -> Found 
         read = [(one.seed, got) for one in runs if (got := _read(claim, measure, one.nodes))]
         if not read:
             continue
+        plain = [_read(claim, measure, one.nodes, twin=True) for one in runs]
+        smooth = [got for got in plain if got]
+        if measure.statistic == "sharpness" and len(smooth) != len(read):
+            continue  # nothing to compare with
         seeds[variant] = tuple(seed for seed, _ in read)
         for _, got in read:
             for label, values in got.items():
                 sides[label].append(values.mean)
                 chances += [values.chance] if values.chance is not None else []
-        runs_read = [got for _, got in read]
-        plain = [_read(claim, measure, one.nodes, twin=True) for one in runs]
-        smooth = [got for got in plain if got]
-        by_variant[variant] = _effect(claim, measure, runs_read, smooth)
+        by_variant[variant] = _effect(claim, measure, [got for _, got in read], smooth)
         if len(smooth) == len(read) and measure.statistic in ("contrast", "slope"):
             twins[variant] = _effect(claim, measure, smooth, [])
     if not by_variant:
@@ -84,7 +86,18 @@ def find(claim: Claim, measure: Measure, evidence: Sequence[Evidence]) -> Found 
         able = max(means.values()) >= max(chances) + min(measure.matters, 0.1)
     whole = _pooled(list(by_variant.values()))
     twin = _pooled(list(twins.values())) if len(twins) == len(by_variant) else None
+    if measure.twin and measure.statistic == "contrast":
+        beside = find(claim, _beside(measure), evidence)
+        twin = beside.whole if beside else None
     return Found(measure, whole, by_variant, seeds, means, able, twin)
+
+
+def _beside(measure: Measure) -> Measure:
+    """The same contrast of arms on the line that stands in for a twin."""
+    terms: dict[str, float] = defaultdict(float)
+    for term, weight in measure.terms.items():
+        terms[term.partition("/")[0]] += weight
+    return measure.model_copy(update={"line": measure.twin, "terms": dict(terms), "twin": ""})
 
 
 def _read(
@@ -144,7 +157,7 @@ def _effect(claim: Claim, measure: Measure, runs: Sequence[Run], smooth: Sequenc
     curves = [_curve(measure, names, run) for run in runs]
     if measure.statistic == "breakpoint":
         return over_seeds([held_out_advantage(x, curve) for curve in curves])
-    smooth_curves = [_curve(measure, names, run) for run in smooth] or curves
+    smooth_curves = [_curve(measure, names, run) for run in smooth]
     return over_seeds([sharpness(a) - sharpness(b) for a, b in zip(curves, smooth_curves)])
 
 

@@ -8,19 +8,16 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
-from typing import Any
 
-from regrow.claims.arms import SWEEP_SEED, Place, check, folder_of, place
-from regrow.claims.claim import Arm, Claim
-from regrow.claims.effects import Evidence
-from regrow.claims.values import values_on
+from regrow.claims.arms import SWEEP_SEED, Place, check, place
+from regrow.claims.claim import Claim
+from regrow.claims.evidence import candidates, recipes_of, swept
 from regrow.errors import RegrowError
-from regrow.evaluate.abilities import line
 from regrow.tree import calibrate
 from regrow.tree.edge import read_edge
 from regrow.tree.graph import lineage
+from regrow.tree.load import load_recipe
 from regrow.tree.plan import BEFORE, MEASURE, Grown, make_plan
 from regrow.tree.recipe import Recipe
 
@@ -55,100 +52,13 @@ class Plan:
         return {key: s for task in [*self.tasks, *self.later] for key, s in task.seconds.items()}
 
 
-def evidence_of(
-    claim: Claim, runs: Path, variants: Sequence[str], seeds: Sequence[int]
-) -> list[Evidence]:
-    """The arms of a claim that are grown and measured, by variant and seed."""
-    found = []
-    for variant, seed in product(variants, seeds):
-        nodes = {}
-        for name, arm in claim.arms.items():
-            chosen = swept(claim, arm, runs, variant)
-            if chosen is None:
-                continue
-            folder = folder_of(runs, place(claim, arm, variant, seed, chosen))
-            if (folder / "scores.json").is_file():
-                nodes[name] = folder
-        if nodes.keys() == claim.arms.keys():
-            found.append(Evidence(variant, seed, nodes))
-    return found
-
-
-def evidence_from(claim: Claim, folders: Sequence[Path]) -> list[Evidence]:
-    """Finished trees read as seeds and variants of a claim whose arms are nodes of the tree.
-
-    Raises RegrowError where a tree is no run, or two differ in more than seed and world variant.
-    """
-    if any(arm.set or arm.sweep for arm in claim.arms.values()):
-        return []
-    found: list[Evidence] = []
-    for folder, recipe in _alike(folders):
-        if any(arm.node not in recipe.nodes for arm in claim.arms.values()):
-            continue
-        check(claim, dict.fromkeys(claim.arms, recipe))
-        nodes = {name: folder / arm.node for name, arm in claim.arms.items()}
-        if all((node / "scores.json").is_file() for node in nodes.values()):
-            found.append(Evidence(recipe.world.variant, recipe.seed, nodes))
-    return found
-
-
-def _alike(folders: Sequence[Path]) -> list[tuple[Path, Recipe]]:
-    from regrow.tree.runs import recipe_of
-
-    read = [(folder, recipe_of(folder)) for folder in folders]
-    seen: dict[tuple[str, int], Path] = {}
-    plain: dict[str, Any] | None = None
-    for folder, recipe in read:
-        row = recipe.model_dump(mode="json", exclude={"name": True, "seed": True,
-                                                      "world": {"variant"}})  # fmt: skip
-        if plain is not None and row != plain:
-            raise RegrowError(
-                f"{folder} and {folders[0]} were grown from recipes that differ in more than seed "
-                "and world variant; give trees of one recipe"
-            )
-        plain = row
-        where = recipe.world.variant, recipe.seed
-        if where in seen:
-            raise RegrowError(f"{folder} and {seen[where]} have the same variant and seed; "
-                              "give one of them")  # fmt: skip
-        seen[where] = folder
-    return read
-
-
-def candidates(arm: Arm) -> list[dict[str, Any]]:
-    """All combinations of a sweep's values; one empty one without a sweep."""
-    return [dict(zip(arm.sweep, values)) for values in product(*arm.sweep.values())]
-
-
-def swept(claim: Claim, arm: Arm, runs: Path, variant: str) -> dict[str, Any] | None:
-    """The values with the lowest bits per byte at the sweep's own seed; None before it was run."""
-    if not arm.sweep:
-        return {}
-    scored = []
-    for number, values in enumerate(candidates(arm)):
-        folder = folder_of(runs, place(claim, arm, variant, SWEEP_SEED, values))
-        got = values_on(folder, line("bits"))
-        if got is None:
-            return None
-        scored.append((got.mean, number, values))
-    return min(scored)[2]
-
-
-def recipes_of(claim: Claim, variant: str = "a", seed: int = 0) -> dict[str, Recipe]:
-    """The resolved recipes of a claim's arms, with the first value of any sweep."""
-    return {
-        name: place(claim, arm, variant, seed, candidates(arm)[0]).resolve()
-        for name, arm in claim.arms.items()
-    }
-
-
 class Planner:
     """Plans claims over variants and seeds; the seconds of a step are counted once."""
 
     def __init__(self, runs: Path, variants: Sequence[str], seeds: int | None, jobs: int) -> None:
         self.runs, self.variants, self.seeds, self.jobs = runs, tuple(variants), seeds, jobs
         self.index = _index(runs)
-        self._speeds: dict[str, calibrate.Speeds] = {}
+        self._speeds: dict[str, tuple[calibrate.Speeds, float]] = {}
 
     def refresh(self) -> None:
         """See what has been grown since."""
@@ -193,27 +103,26 @@ class Planner:
         left = [step for step in steps if keys[step.name] not in self.index]
         if not left:
             return {}
-        seconds = calibrate.expected(recipe, folder, left, self._speed(recipe))
+        seconds = calibrate.expected(recipe, folder, left, self._speed(task.place.recipe, recipe))
         return {keys[step.name]: seconds[step.name] for step in left}
 
-    def _speed(self, recipe: Recipe) -> calibrate.Speeds:
-        """Speeds of the plain recipe of this name, carried over to other shapes by their FLOPs."""
-        base = recipe.name.partition("-")[0]
-        if base not in self._speeds:
-            from regrow.tree.load import load_recipe
-
-            plain = load_recipe(base)
+    def _speed(self, name: str, recipe: Recipe) -> calibrate.Speeds:
+        """Speeds of the recipe of this name, carried over to other shapes by their FLOPs."""
+        if name not in self._speeds:
+            plain = load_recipe(name)
             self.runs.mkdir(parents=True, exist_ok=True)
-            self._speeds[base] = calibrate.speeds(plain, self.runs, self.jobs)
-            tokens = plain.corpus.tokenizer.vocabulary
-            name, rate = next(iter(self._speeds[base].tokens_per_s.items()))
-            work = plain.models[name].config(tokens).flops_per_token()
-            self._flops = rate * work
-        tokens = recipe.corpus.tokenizer.vocabulary
-        rates = {name: self._flops / model.config(tokens).flops_per_token()
-                 for name, model in recipe.models.items()}  # fmt: skip
-        known = self._speeds[base]
+            speeds = calibrate.speeds(plain, self.runs, self.jobs)
+            model, rate = next(iter(speeds.tokens_per_s.items()))
+            self._speeds[name] = speeds, rate * _flops(plain, model)
+        known, rate = self._speeds[name]
+        rates = {model: rate / _flops(recipe, model) for model in recipe.models}
         return calibrate.Speeds(rates, known.precision, known.threads)
+
+
+def _flops(recipe: Recipe, model: str) -> float:
+    """FLOPs of training on a token."""
+    shape = recipe.models[model].config(recipe.corpus.tokenizer.vocabulary)
+    return float(shape.flops_per_token())
 
 
 def _index(runs: Path) -> dict[Key, Path]:
@@ -304,6 +213,10 @@ def grow(
             for process in [process for process in running if process.poll() is not None]:
                 task = running.pop(process)
                 ended += 1
+                for other in waiting:  # which find it done
+                    other.seconds = {
+                        k: v for k, v in other.seconds.items() if k not in task.seconds
+                    }
                 if process.returncode:
                     trouble.append(f"{task.place.run}: {_last_line(_log(runs, task))}")
                 else:

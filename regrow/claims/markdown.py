@@ -27,7 +27,8 @@ def summary(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> str:
         "for seeds and for the second world; p values are held over all measures of this page "
         "(Holm).",
         "",
-        f"Commit {commit()}, {datetime.now(UTC):%Y-%m-%d}, {machine()}.",
+        f"Commit {commit()}, {datetime.now(UTC):%Y-%m-%d}, {machine()}. Evidence: "
+        f"{', '.join(sorted(_runs(judged))) or 'none'}.",
         "",
         "| claim | verdict | leans | seeds | measure | predicted | effect, 95 % interval | "
         "matters | detectable | p, held |",
@@ -52,6 +53,12 @@ def summary(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> str:
                 for claim in waiting]  # fmt: skip
         out.append("")
     return "\n".join(out).rstrip() + "\n"
+
+
+def _runs(verdicts: Sequence[Verdict]) -> set[str]:
+    """The runs whose nodes were read."""
+    return {node.parent.name for verdict in verdicts for one in verdict.evidence
+            for node in one.nodes.values()}  # fmt: skip
 
 
 def adjusted_p(verdicts: Sequence[Verdict]) -> dict[tuple[str, str], float]:

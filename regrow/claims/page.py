@@ -8,9 +8,9 @@ from pathlib import Path
 
 from regrow.claims.arms import place
 from regrow.claims.claim import Arm, Claim
-from regrow.claims.drawing import dots, scale
+from regrow.claims.drawing import curve, dots, scale
 from regrow.claims.effects import Evidence
-from regrow.claims.grow import candidates
+from regrow.claims.evidence import candidates
 from regrow.claims.markdown import adjusted_p, commit, seeds_told
 from regrow.claims.verdict import Reading, Verdict, would_change
 from regrow.evaluate.replication import sign_flip
@@ -110,7 +110,7 @@ def _word(word: str) -> str:
 def claim_page(verdict: Verdict) -> str:
     """The page of one verdict."""
     claim = verdict.claim
-    measures = "".join(_measure(reading) for reading in verdict.readings)
+    measures = "".join(_measure(claim, reading) for reading in verdict.readings)
     arms = "".join(
         _row(
             escape(name),
@@ -154,7 +154,7 @@ def claim_page(verdict: Verdict) -> str:
     })  # fmt: skip
 
 
-def _measure(reading: Reading) -> str:
+def _measure(claim: Claim, reading: Reading) -> str:
     measure, found = reading.measure, reading.found
     if found is None:
         return f'<div class="measure"><h3>{escape(measure.name)}</h3><p>Not measured yet.</p></div>'
@@ -184,6 +184,7 @@ def _measure(reading: Reading) -> str:
     rows = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return (
         f'<div class="measure"><h3>{escape(measure.name)}</h3>{dots(reading)}{scale(reading)}'
+        f"{curve(claim, reading)}"
         f'<div class="two"><dl>{rows}</dl><table class="plain"><thead>'
         f"{_row('arm', 'mean', cell='th')}</thead><tbody>{arms}</tbody></table></div></div>"
     )

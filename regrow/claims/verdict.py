@@ -156,10 +156,12 @@ def _agree(reading: Reading) -> bool:
 
 
 def would_change(reading: Reading) -> str:
-    """What would settle a measure that is open, in words."""
+    """What would settle a measure that is open, or undo one that is not, in words."""
     if reading.found is None:
         return "growing and measuring its arms"
     effect, matters = reading.found.whole, reading.measure.matters
+    if reading.word != "undecided":
+        return "runs that move the interval back across the line that it cleared"
     if effect.detectable() <= matters:
         return "an interval that moves across the line above; its width is small enough"
     needed = effect.seeds_for(matters)

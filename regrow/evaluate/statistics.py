@@ -132,12 +132,21 @@ def _correlation(away: np.ndarray, sums: np.ndarray, sizes: np.ndarray) -> float
 
 
 def _freedom(sizes: np.ndarray, correlation: float) -> float:
-    """Satterthwaite's degrees of freedom of the CR2 error of a mean, `tr(AV)^2 / tr(AVAV)`."""
+    """Satterthwaite's degrees of freedom of the CR2 error of a mean, `tr(AV)^2 / tr(AVAV)`.
+
+    A is the quadratic form in the clusters' sums, `diag(c) - q 1' - 1 q' + k`, V their variance;
+    written out, both traces are sums over clusters.
+    """
     share = sizes / sizes.sum()
-    centre = np.eye(len(sizes)) - np.outer(share, np.ones(len(sizes)))
-    spread = sizes * (1 + (sizes - 1) * correlation)  # variance of a cluster's sum
-    form = centre.T @ (centre / (1 - share)[:, None]) * spread
-    return max(1.0, float(np.trace(form) ** 2 / (form * form.T).sum()))
+    c = 1 / (1 - share)
+    q = c * share
+    k = float(share @ q)
+    v = sizes * (1 + (sizes - 1) * correlation)
+    trace = float(v @ (c - 2 * q + k))
+    whole, first, second = float(v.sum()), float(v @ q), float(v @ (q * q))
+    square = k * k * whole**2 + 2 * second * whole - 4 * k * first * whole + 2 * first**2
+    square += float((v * v) @ ((c + k - 2 * q) ** 2 - (k - 2 * q) ** 2))
+    return max(1.0, trace**2 / square)
 
 
 def clustered_mean(
