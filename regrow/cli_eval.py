@@ -37,6 +37,7 @@ def evaluate(
     all_templates: Annotated[
         bool, typer.Option("--all-templates", help="Ask in every template of a task.")
     ] = False,
+    typos: Annotated[bool, typer.Option("--typos", help="Misspell the questions.")] = False,
     chat: Annotated[
         bool, typer.Option("--chat", help="Put prompts into the node's chat template.")
     ] = False,
@@ -79,7 +80,7 @@ def evaluate(
     from regrow.evaluate.taskrun import TaskSettings
 
     settings = TaskSettings(
-        data, shots, limit, all_templates, chat, batch, precision, unsafe_code
+        data, shots, limit, all_templates, typos, chat, batch, precision, unsafe_code
     )  # fmt: skip
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     rows = measure_tasks(runs, node, run, names, settings)
@@ -142,7 +143,8 @@ def _show(node: str, rows: Sequence[Mapping[str, Any]]) -> None:
     whole = [row for row in rows if not row["cell"]]
     for row in whole:
         chat = ", in its chat template" if row["chat"] else ""
-        console.print(f"{row['task']}: {row['how']}{chat}")
+        typos = ", questions misspelt" if row["typos"] else ""
+        console.print(f"{row['task']}: {row['how']}{chat}{typos}")
         if row["not_run"]:
             of = row["not_run"] + row["n"]
             console.print(

@@ -237,9 +237,10 @@ def _rows(
                 "metric": name, "n": len(samples), "score": float(score),
                 "low": interval.low if means else None, "high": interval.high if means else None,
                 "clusters": interval.clusters, "chance": None, "twin": None,
-                "shots": int(found["n-shot"].get(task) or 0), "chat": settings.chat,
-                "how": "lm-evaluation-harness", "setting": "", "not_run": 0, "shortened": 0,
-                "why_not": "",
+                "shots": int(found["n-shot"].get(task) or 0), "typos": False,
+                "chat": settings.chat,
+                "how": "lm-evaluation-harness", "setting": "", "calibration_error": None,
+                "not_run": 0, "shortened": 0, "why_not": "",
             }
         )  # fmt: skip
     return rows

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regrow.evaluate.metrics import GRADED, METRICS, extracted, judge
+from regrow.evaluate.metrics import GRADED, METRICS, calibration_error, extracted, judge
 from regrow.evaluate.statistics import clustered_mean
 from regrow.evaluate.taskfile import Task
 from regrow.evaluate.taskitems import Question, program_of, questions
@@ -33,14 +33,15 @@ _CHUNK = 256  # questions between two steps of the progress bar
 class TaskSettings:
     """How to ask. `shots` and `limit` None leave them to the task.
 
-    `chat` puts the whole prompt into the node's chat template, as one user message. `unsafe_code`
-    runs programs that no sandbox holds.
+    `typos` misspells the questions. `chat` puts the whole prompt into the node's chat template, as
+    one user message. `unsafe_code` runs programs that no sandbox holds.
     """
 
     data: Path
     shots: int | None = None
     limit: int | None = None
     every_template: bool = False
+    typos: bool = False
     chat: bool = False
     batch: int = 64
     precision: str = "auto"
@@ -52,9 +53,10 @@ class Result:
     """A task's score in one template, or one cell of it, with its clustered 95 % interval.
 
     `twin` is the continuous measure beside it: the share of probability on right choices, or the
-    log-probability of the right text in nats per token. `not_run` counts programs that were not
-    run (and count in no score); `shortened` counts prompts that lost examples or their head because
-    the context is short.
+    log-probability of the right text in nats per token. `calibration_error` is that of the share of
+    probability on the likeliest choice, where choices are right or wrong. `not_run` counts programs
+    that were not run (and count in no score); `shortened` counts prompts that lost examples or
+    their head because the context is short.
     """
 
     task: str
@@ -70,9 +72,11 @@ class Result:
     chance: float
     twin: float | None
     shots: int
+    typos: bool
     chat: bool
     how: str
     setting: str
+    calibration_error: float | None = None
     not_run: int = 0
     shortened: int = 0
     why_not: str = ""
@@ -108,7 +112,7 @@ def run_tasks(
     asked = [
         questions(
             task, settings.data, shots=settings.shots, limit=settings.limit,
-            every_template=settings.every_template,
+            every_template=settings.every_template, typos=settings.typos,
         )
         for task in tasks
     ]  # fmt: skip
@@ -123,7 +127,7 @@ def run_tasks(
 
 def _keep(path: Path, found: Sequence[Result]) -> None:
     """Write results over earlier ones of the same task asked the same way."""
-    names = ("task", "template", "cell", "shots", "chat", "n")
+    names = ("task", "template", "cell", "shots", "typos", "chat", "n")
     rows = read_json(path) if path.is_file() else []
     by_name = {tuple(row[name] for name in names): row for row in rows}
     for result in found:
@@ -314,7 +318,9 @@ def results(
                 interval.low, interval.high, interval.clusters,
                 float(np.mean([one.question.chance for one in told])),
                 float(np.mean(twins)) if twins else None,
-                max(one.question.shots for one in told), settings.chat, _how(task), task.setting,
+                max(one.question.shots for one in told), settings.typos, settings.chat,
+                _how(task), task.setting,
+                _calibration(task, [answered[n] for n in run], [values[n] or 0.0 for n in run]),
                 len(members) - len(run), sum(one.shortened for one in told),
                 why_not if len(run) < len(members) else "",
             )
@@ -340,6 +346,14 @@ def _twin(task: Task, one: Answered) -> float | None:
     if task.kind != "choice":
         return one.gold
     return float(METRICS["choice"]["mass"](_scaled(task, one), one.question.gold))
+
+
+def _calibration(task: Task, answered: Sequence[Answered], values: Sequence[float]) -> float | None:
+    if task.metric != "accuracy":
+        return None
+    shares = [_scaled(task, one) for one in answered]
+    confidence = [1 / float(np.exp(scores - scores.max()).sum()) for scores in shares]
+    return calibration_error(confidence, values)
 
 
 def _judged(
