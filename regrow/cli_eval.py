@@ -77,7 +77,7 @@ def evaluate(
         else:
             console.show_scores(node, rows)
         return
-    from regrow.evaluate.taskrun import TaskSettings
+    from regrow.evaluate.taskitems import TaskSettings
 
     settings = TaskSettings(
         data, shots, limit, all_templates, typos, chat, batch, precision, unsafe_code
@@ -136,7 +136,7 @@ def _show(node: str, rows: Sequence[Mapping[str, Any]]) -> None:
         chance = "" if row["chance"] is None else f"{row['chance']:.3f}"
         table.add_row(
             escape(name), escape(row["template"]), row["metric"], str(row["shots"]), str(row["n"]),
-            f"{row['score']:.3f}", interval, chance,
+            "" if row["score"] is None else f"{row['score']:.3f}", interval, chance,
         )  # fmt: skip
     console = _console()
     console.print(table)

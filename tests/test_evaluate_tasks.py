@@ -15,8 +15,9 @@ from regrow.corpus.tokenizer import train_tokenizer
 from regrow.errors import RegrowError
 from regrow.evaluate import jail, taskrun
 from regrow.evaluate.taskfile import Task, load_task, names
-from regrow.evaluate.taskitems import program_of, questions
-from regrow.evaluate.taskrun import Answered, TaskSettings, results, run_tasks
+from regrow.evaluate.taskitems import TaskSettings, program_of, questions
+from regrow.evaluate.taskrun import run_tasks
+from regrow.evaluate.taskscore import Answered, results
 from regrow.evaluate.typos import misspelt
 from regrow.files import read_json, read_jsonl, write_json
 from regrow.model.config import ModelConfig
@@ -287,3 +288,5 @@ def test_programs_are_run_and_those_that_were_not_count_in_no_score(
     (score,) = results(task, "n", answered, TaskSettings(folder))
     assert (score.n, score.score, score.not_run) == (2, 0.5, 1)
     assert "import" in score.why_not
+    (none,) = results(task, "n", answered[2:], TaskSettings(folder))
+    assert (none.to_row()["score"], none.n, none.not_run) == (None, 0, 1)

@@ -18,7 +18,8 @@ import numpy as np
 
 from regrow.errors import RegrowError
 from regrow.evaluate.statistics import clustered_mean
-from regrow.evaluate.taskrun import TaskSettings, fingerprint
+from regrow.evaluate.taskitems import TaskSettings
+from regrow.evaluate.taskrun import fingerprint
 
 try:
     from lm_eval import utils
@@ -110,7 +111,7 @@ class NodeLM(TemplateLM):
 
         pairs = []
         for _names, context, continuation in requests:
-            room = self.max_length + 1 - len(continuation)
+            room = max(1, self.max_length + 1 - len(continuation))
             pairs.append((context[-room:], continuation))
         scored = score(self.model, pairs, batch=self.batch)
         found = [(float(np.sum(s.logprobs, dtype=np.float64)), s.greedy) for s in scored]

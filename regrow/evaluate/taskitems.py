@@ -20,6 +20,25 @@ _MISTAKES = (TemplateError, TypeError, ValueError, KeyError, IndexError, Attribu
 
 
 @dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """How to ask. `shots` and `limit` None leave them to the task.
+
+    `typos` misspells the questions. `chat` puts the whole prompt into the node's chat template, as
+    one user message. `unsafe_code` runs programs that no sandbox holds.
+    """
+
+    data: Path
+    shots: int | None = None
+    limit: int | None = None
+    every_template: bool = False
+    typos: bool = False
+    chat: bool = False
+    batch: int = 64
+    precision: str = "auto"
+    unsafe_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One item in one template.
 
