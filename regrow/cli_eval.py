@@ -108,16 +108,10 @@ def _list(json: bool) -> None:
 
 
 def _published(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Published scores of the row's benchmark, whole or by cell; none for a task of one's own."""
+    """Published scores of the row's benchmark, or of its cell."""
     from regrow.evaluate.published import published_for
-    from regrow.evaluate.taskfile import load_task, names
 
-    if row["task"] not in names():
-        return []
-    called = load_task(row["task"]).published
-    if row["cell"]:
-        called = tuple(f"{name}/{row['cell']}" for name in called)
-    return [one.to_row() for one in published_for(called)]
+    return [one.to_row() for one in published_for(row["published_as"])]
 
 
 def _show(node: str, rows: Sequence[Mapping[str, Any]]) -> None:

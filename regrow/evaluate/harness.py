@@ -240,7 +240,8 @@ def _rows(
                 "clusters": interval.clusters, "chance": None, "twin": None,
                 "shots": int(found["n-shot"].get(task) or 0), "typos": False,
                 "chat": settings.chat,
-                "how": "lm-evaluation-harness", "setting": "", "calibration_error": None,
+                "how": "lm-evaluation-harness", "setting": "", "published_as": (),
+                "calibration_error": None,
                 "not_run": 0, "shortened": 0, "why_not": "",
             }
         )  # fmt: skip

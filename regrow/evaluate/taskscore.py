@@ -24,7 +24,8 @@ class Result:
     log-probability of the right text in nats per token. `calibration_error` is that of the share of
     probability on the likeliest choice, where choices are right or wrong. `not_run` counts programs
     that were not run (and count in no score); `shortened` counts prompts that lost examples or
-    their head because the context is short.
+    their head because the context is short. `published_as` are the names in the table of published
+    scores.
     """
 
     task: str
@@ -44,6 +45,7 @@ class Result:
     chat: bool
     how: str
     setting: str
+    published_as: tuple[str, ...] = ()
     calibration_error: float | None = None
     not_run: int = 0
     shortened: int = 0
@@ -109,6 +111,7 @@ def results(
                 chat=settings.chat,
                 how=_how(task),
                 setting=task.setting,
+                published_as=tuple(f"{n}/{cell}" if cell else n for n in task.published),
                 calibration_error=_calibration(
                     task, [answered[n] for n in run], [values[n] or 0.0 for n in run]
                 ),
