@@ -41,6 +41,7 @@ def evaluate(
     all_templates: Annotated[
         bool, typer.Option("--all-templates", help="Ask in every template of a task.")
     ] = False,
+    typos: Annotated[bool, typer.Option("--typos", help="Misspell the questions.")] = False,
     chat: Annotated[
         bool, typer.Option("--chat", help="Put prompts into the node's chat template.")
     ] = False,
@@ -90,10 +91,10 @@ def evaluate(
         else:
             console.show_scores(node, rows)
         return
-    from regrow.evaluate.taskrun import TaskSettings
+    from regrow.evaluate.taskitems import TaskSettings
 
     settings = TaskSettings(
-        data, shots, limit, all_templates, chat, batch, precision, unsafe_code
+        data, shots, limit, all_templates, typos, chat, batch, precision, unsafe_code
     )  # fmt: skip
     rows = measure_tasks(runs, node, run, _names(tasks), settings)
     if json:
@@ -143,16 +144,10 @@ def _list(json: bool) -> None:
 
 
 def _published(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Published scores of the row's benchmark, whole or by cell; none for a task of one's own."""
+    """Published scores of the row's benchmark, or of its cell."""
     from regrow.evaluate.published import published_for
-    from regrow.evaluate.taskfile import load_task, names
 
-    if row["task"] not in names():
-        return []
-    called = load_task(row["task"]).published
-    if row["cell"]:
-        called = tuple(f"{name}/{row['cell']}" for name in called)
-    return [one.to_row() for one in published_for(called)]
+    return [one.to_row() for one in published_for(row["published_as"])]
 
 
 def _show(node: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -171,14 +166,15 @@ def _show(node: str, rows: Sequence[Mapping[str, Any]]) -> None:
         chance = "" if row["chance"] is None else f"{row['chance']:.3f}"
         table.add_row(
             escape(name), escape(row["template"]), row["metric"], str(row["shots"]), str(row["n"]),
-            f"{row['score']:.3f}", interval, chance,
+            "" if row["score"] is None else f"{row['score']:.3f}", interval, chance,
         )  # fmt: skip
     console = _console()
     console.print(table)
     whole = [row for row in rows if not row["cell"]]
     for row in whole:
         chat = ", in its chat template" if row["chat"] else ""
-        console.print(f"{row['task']}: {row['how']}{chat}")
+        typos = ", questions misspelt" if row["typos"] else ""
+        console.print(f"{row['task']}: {row['how']}{chat}{typos}")
         if row["not_run"]:
             of = row["not_run"] + row["n"]
             console.print(

@@ -23,7 +23,7 @@ from lm_eval.tasks import TaskManager
 from regrow.corpus.tokenizer import train_tokenizer
 from regrow.errors import RegrowError
 from regrow.evaluate.harness import NodeLM, run_harness
-from regrow.evaluate.taskrun import TaskSettings
+from regrow.evaluate.taskitems import TaskSettings
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.model.folder import save_model

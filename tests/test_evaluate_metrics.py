@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regrow.evaluate.metrics import accuracy, extracted, judge, mass
+from regrow.evaluate.metrics import accuracy, calibration_error, extracted, judge, mass
 from regrow.evaluate.published import published_for, published_scores
 from regrow.evaluate.taskfile import load_task
 from regrow.files import read_jsonl
@@ -67,6 +67,14 @@ def test_equally_likely_choices_share_the_point() -> None:
 def test_the_share_of_probability_on_right_choices() -> None:
     assert mass(np.log([0.2, 0.3, 0.5]), [0, 2]) == pytest.approx(0.7)
     assert mass(np.log([0.02, 0.08]) - 900, [1]) == pytest.approx(0.8)
+
+
+def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    # two bins: confidence 0.25 against 0.5 right, and 0.75 against 1 right
+    error = calibration_error([0.8, 0.2, 0.7, 0.3], [1, 1, 1, 0], bins=2)
+    assert error == pytest.approx(0.25)
+    assert calibration_error([1.0, 1.0], [1, 1]) == 0
+    assert calibration_error([1.0], [0]) == 1
 
 
 def test_published_scores_come_with_setting_and_source_and_the_family_first() -> None:

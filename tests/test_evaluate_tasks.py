@@ -15,8 +15,10 @@ from regrow.corpus.tokenizer import train_tokenizer
 from regrow.errors import RegrowError
 from regrow.evaluate import jail, taskrun
 from regrow.evaluate.taskfile import Task, load_task, names
-from regrow.evaluate.taskitems import program_of, questions
-from regrow.evaluate.taskrun import Answered, TaskSettings, results, run_tasks
+from regrow.evaluate.taskitems import TaskSettings, program_of, questions
+from regrow.evaluate.taskrun import run_tasks
+from regrow.evaluate.taskscore import Answered, results
+from regrow.evaluate.typos import misspelt
 from regrow.files import read_json, read_jsonl, write_json
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
@@ -155,6 +157,21 @@ def test_a_limit_takes_the_same_items_for_everyone_and_a_larger_one_adds(folder:
     assert few == [q.id for q in questions(task, folder, limit=6)][:4]
 
 
+def test_typos_are_in_the_question_and_nowhere_else(folder: Path) -> None:
+    task = written(folder, CHOICE | {"shots": {"count": 2}})
+    plain, slips = questions(task, folder), questions(task, folder, typos=True)
+    assert [q.id for q in plain] == [q.id for q in slips]
+    for before, after in zip(plain, slips):
+        assert before.parts[:-1] == after.parts[:-1]
+        assert before.parts[-1] != after.parts[-1]
+        assert sorted(before.parts[-1]) == sorted(after.parts[-1])
+        assert after.parts[-1].endswith(f"{before.row['q'].split()[-1]}\nA:")
+        assert after.choices == before.choices
+    assert slips == questions(task, folder, typos=True)
+    assert misspelt("a 12 of it", "key") == "a 12 of it"
+    assert misspelt("word", "key") == "wrod"
+
+
 def node_of(folder: Path, seed: int | None = 1) -> Path:
     """A node that knows nothing (None: finds everything equally likely)."""
     node = folder / "davinci"
@@ -177,6 +194,7 @@ def test_a_node_that_finds_all_alike_scores_at_chance_with_an_interval_around_it
     assert (whole.n, whole.score, whole.chance, whole.cell) == (12, 0.5, 0.5, "")
     assert whole.low <= 0.5 <= whole.high
     assert whole.twin == pytest.approx(0.5, abs=0.01)
+    assert whole.calibration_error == pytest.approx(0, abs=0.01)
     assert {(one.cell, one.n) for one in cells} == {("even", 6), ("odd", 6)}
     rows = read_json(folder / "davinci" / "tasks" / "results.json")
     assert [row["cell"] for row in rows] == ["", "even", "odd"]
@@ -270,3 +288,5 @@ def test_programs_are_run_and_those_that_were_not_count_in_no_score(
     (score,) = results(task, "n", answered, TaskSettings(folder))
     assert (score.n, score.score, score.not_run) == (2, 0.5, 1)
     assert "import" in score.why_not
+    (none,) = results(task, "n", answered[2:], TaskSettings(folder))
+    assert (none.to_row()["score"], none.n, none.not_run) == (None, 0, 1)

@@ -18,7 +18,8 @@ import numpy as np
 
 from regrow.errors import RegrowError
 from regrow.evaluate.statistics import clustered_mean
-from regrow.evaluate.taskrun import TaskSettings, fingerprint
+from regrow.evaluate.taskitems import TaskSettings
+from regrow.evaluate.taskrun import fingerprint
 
 try:
     from lm_eval import utils
@@ -110,7 +111,7 @@ class NodeLM(TemplateLM):
 
         pairs = []
         for _names, context, continuation in requests:
-            room = self.max_length + 1 - len(continuation)
+            room = max(1, self.max_length + 1 - len(continuation))
             pairs.append((context[-room:], continuation))
         scored = score(self.model, pairs, batch=self.batch)
         found = [(float(np.sum(s.logprobs, dtype=np.float64)), s.greedy) for s in scored]
@@ -237,9 +238,11 @@ def _rows(
                 "metric": name, "n": len(samples), "score": float(score),
                 "low": interval.low if means else None, "high": interval.high if means else None,
                 "clusters": interval.clusters, "chance": None, "twin": None,
-                "shots": int(found["n-shot"].get(task) or 0), "chat": settings.chat,
-                "how": "lm-evaluation-harness", "setting": "", "not_run": 0, "shortened": 0,
-                "why_not": "",
+                "shots": int(found["n-shot"].get(task) or 0), "typos": False,
+                "chat": settings.chat,
+                "how": "lm-evaluation-harness", "setting": "", "published_as": (),
+                "calibration_error": None,
+                "not_run": 0, "shortened": 0, "why_not": "",
             }
         )  # fmt: skip
     return rows

@@ -87,6 +87,21 @@ def mass(scores: np.ndarray, gold: Sequence[int]) -> float:
     return float(p[list(gold)].sum() / p.sum())
 
 
+def calibration_error(confidence: Sequence[float], right: Sequence[float], bins: int = 10) -> float:
+    """The expected gap between confidence and accuracy over bins of equal size.
+
+    Bins of equal size as HELM has them (Liang et al. 2022, sec. 4.4), weighted by their size;
+    where items are fewer than bins, each is a bin. nan without items.
+    """
+    if not len(confidence):
+        return float("nan")
+    order = np.argsort(np.asarray(confidence), kind="stable")
+    pairs = np.stack([np.asarray(confidence)[order], np.asarray(right, dtype=float)[order]])
+    parts = np.array_split(pairs, min(bins, len(order)), axis=1)
+    gaps = [abs(float(part[0].mean() - part[1].mean())) * part.shape[1] for part in parts]
+    return sum(gaps) / len(order)
+
+
 #: Metrics by what is judged: a text, a choice by log-probabilities, a program by its tests.
 METRICS: MappingProxyType[str, dict[str, Callable[..., float]]] = MappingProxyType(
     {

@@ -11,11 +11,31 @@ from jinja2 import TemplateError, UndefinedError
 
 from regrow.errors import RegrowError
 from regrow.evaluate.taskfile import Row, Task, render, value
+from regrow.evaluate.typos import misspelt
 from regrow.files import read_jsonl
 from regrow.seeds import derive
 
 #: What expressions over rows raise where a value is of another kind than the task expects.
 _MISTAKES = (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """How to ask. `shots` and `limit` None leave them to the task.
+
+    `typos` misspells the questions. `chat` puts the whole prompt into the node's chat template, as
+    one user message. `unsafe_code` runs programs that no sandbox holds.
+    """
+
+    data: Path
+    shots: int | None = None
+    limit: int | None = None
+    every_template: bool = False
+    typos: bool = False
+    chat: bool = False
+    batch: int = 64
+    precision: str = "auto"
+    unsafe_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +107,14 @@ def questions(
     shots: int | None = None,
     limit: int | None = None,
     every_template: bool = False,
+    typos: bool = False,
 ) -> list[Question]:
     """The questions of a task over the files in a folder.
 
     `shots` overrides the task's own number. At most `limit` items, chosen by the hash of their ids:
-    the same for every node. Raises RegrowError where a column is missing, with the columns that are
-    there, or a value is none that the task can use.
+    the same for every node. `typos` misspells the questions, not the examples. Raises RegrowError
+    where a column is missing, with the columns that are there, or a value is none that the task
+    can use.
     """
     count = task.shots.count if shots is None else shots
     rows = read_rows(task, folder)
@@ -107,7 +129,9 @@ def questions(
     if limit is not None and limit < len(kept):
         kept = sorted(kept, key=lambda pair: derive("items", pair[0]))[:limit]
     templates = list(task.templates) if every_template else list(task.templates)[:1]
-    return [_question(task, name, id_, row, shown) for id_, row in kept for name in templates]
+    return [
+        _question(task, name, id_, row, shown, typos) for id_, row in kept for name in templates
+    ]
 
 
 class _Shown:
@@ -159,9 +183,11 @@ class _Shown:
         return self.words[template, group]
 
 
-def _question(task: Task, template: str, id_: str, row: Row, shown: _Shown) -> Question:
+def _question(
+    task: Task, template: str, id_: str, row: Row, shown: _Shown, typos: bool
+) -> Question:
     examples = shown.before(template, id_, row)
-    asked = _asked(task, template, id_, row)
+    asked = _asked(task, template, id_, row, typos)
     head = _text(task, task.head, id_, row) if task.head else ""
     chance = _value(task, task.chance, id_, row, n=len(asked[2].get("choices", ())))
     return Question(
@@ -178,9 +204,13 @@ def _question(task: Task, template: str, id_: str, row: Row, shown: _Shown) -> Q
     )
 
 
-def _asked(task: Task, template: str, id_: str, row: Row) -> tuple[str, str, dict[str, Any]]:
+def _asked(
+    task: Task, template: str, id_: str, row: Row, typos: bool = False
+) -> tuple[str, str, dict[str, Any]]:
     """The prompt of a row, the continuation that is right, and what it is judged by."""
-    prompt = _text(task, task.templates[template], id_, row, q=bare_question(task, id_, row))
+    question = bare_question(task, id_, row)
+    question = misspelt(question, id_) if typos else question
+    prompt = _text(task, task.templates[template], id_, row, q=question)
     if task.kind == "choice":
         choices, gold = choices_of(task, id_, row)
         texts = tuple(

@@ -7,18 +7,15 @@ with a larger limit only new items are asked, and with another metric none are.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regrow.evaluate.metrics import GRADED, METRICS, extracted, judge
-from regrow.evaluate.statistics import clustered_mean
 from regrow.evaluate.taskfile import Task
-from regrow.evaluate.taskitems import Question, program_of, questions
+from regrow.evaluate.taskitems import Question, TaskSettings, questions
+from regrow.evaluate.taskscore import Answered, Result, results
 from regrow.files import read_json, read_jsonl, sha256_file, sha256_json, write_json, write_jsonl
 from regrow.progress import Progress, silent
 from regrow.records import Message
@@ -27,71 +24,6 @@ if TYPE_CHECKING:
     from regrow.evaluate.answering import Subject
 
 _CHUNK = 256  # questions between two steps of the progress bar
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSettings:
-    """How to ask. `shots` and `limit` None leave them to the task.
-
-    `chat` puts the whole prompt into the node's chat template, as one user message. `unsafe_code`
-    runs programs that no sandbox holds.
-    """
-
-    data: Path
-    shots: int | None = None
-    limit: int | None = None
-    every_template: bool = False
-    chat: bool = False
-    batch: int = 64
-    precision: str = "auto"
-    unsafe_code: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A task's score in one template, or one cell of it, with its clustered 95 % interval.
-
-    `twin` is the continuous measure beside it: the share of probability on right choices, or the
-    log-probability of the right text in nats per token. `not_run` counts programs that were not
-    run (and count in no score); `shortened` counts prompts that lost examples or their head because
-    the context is short.
-    """
-
-    task: str
-    node: str
-    template: str
-    cell: str
-    metric: str
-    n: int
-    score: float
-    low: float
-    high: float
-    clusters: int
-    chance: float
-    twin: float | None
-    shots: int
-    chat: bool
-    how: str
-    setting: str
-    not_run: int = 0
-    shortened: int = 0
-    why_not: str = ""
-
-    def to_row(self) -> dict[str, Any]:
-        """A row of JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A question, and what the node made of it: log-probabilities of choices, or a text."""
-
-    question: Question
-    choices: tuple[float, ...] = ()
-    tokens: tuple[int, ...] = ()
-    text: str = ""
-    gold: float | None = None  # log-probability of the right text, nats per token
-    shortened: bool = False
 
 
 def run_tasks(
@@ -108,7 +40,7 @@ def run_tasks(
     asked = [
         questions(
             task, settings.data, shots=settings.shots, limit=settings.limit,
-            every_template=settings.every_template,
+            every_template=settings.every_template, typos=settings.typos,
         )
         for task in tasks
     ]  # fmt: skip
@@ -123,7 +55,7 @@ def run_tasks(
 
 def _keep(path: Path, found: Sequence[Result]) -> None:
     """Write results over earlier ones of the same task asked the same way."""
-    names = ("task", "template", "cell", "shots", "chat", "n")
+    names = ("task", "template", "cell", "shots", "typos", "chat", "n")
     rows = read_json(path) if path.is_file() else []
     by_name = {tuple(row[name] for name in names): row for row in rows}
     for result in found:
@@ -285,81 +217,3 @@ class _Node:
 
         found = score(self.subject.model, pairs, batch=self.settings.batch)
         return [float(np.asarray(one.logprobs, dtype=np.float64).sum()) for one in found]
-
-
-def results(
-    task: Task, node: str, answered: Sequence[Answered], settings: TaskSettings
-) -> list[Result]:
-    """The scores of a task: the whole in each template, then its cells."""
-    values, why_not = _judged(task, answered, settings)
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for n, one in enumerate(answered):
-        groups[one.question.template, ""].append(n)
-    for n, one in enumerate(answered):
-        if one.question.cell:
-            groups[one.question.template, one.question.cell].append(n)
-    found = []
-    for (template, cell), members in groups.items():
-        run = [n for n in members if values[n] is not None]
-        told = [answered[n] for n in members]
-        interval = clustered_mean(
-            [values[n] or 0.0 for n in run],
-            [answered[n].question.cluster for n in run],
-            proportion=task.metric not in GRADED,
-        )
-        twins = [twin for n in run if (twin := _twin(task, answered[n])) is not None]
-        found.append(
-            Result(
-                task.name, node, template, cell, task.metric, interval.n, interval.mean,
-                interval.low, interval.high, interval.clusters,
-                float(np.mean([one.question.chance for one in told])),
-                float(np.mean(twins)) if twins else None,
-                max(one.question.shots for one in told), settings.chat, _how(task), task.setting,
-                len(members) - len(run), sum(one.shortened for one in told),
-                why_not if len(run) < len(members) else "",
-            )
-        )  # fmt: skip
-    return found
-
-
-def _how(task: Task) -> str:
-    if task.kind == "choice":
-        per = {"sum": "", "token": " per token", "byte": " per byte"}[task.per]
-        return f"log-probability of choices{per}"
-    return f"greedy, up to {task.max_tokens} tokens"
-
-
-def _scaled(task: Task, one: Answered) -> np.ndarray:
-    """The log-probabilities by which choices are compared."""
-    bytes_ = [len(choice.strip().encode()) for choice in one.question.choices]
-    lengths = {"sum": 1.0, "token": np.asarray(one.tokens), "byte": np.asarray(bytes_)}
-    return np.asarray(one.choices) / lengths[task.per]
-
-
-def _twin(task: Task, one: Answered) -> float | None:
-    if task.kind != "choice":
-        return one.gold
-    return float(METRICS["choice"]["mass"](_scaled(task, one), one.question.gold))
-
-
-def _judged(
-    task: Task, answered: Sequence[Answered], settings: TaskSettings
-) -> tuple[list[float | None], str]:
-    """A value for each answer, None where a program was not run, and why it was not."""
-    if task.kind == "program":
-        from regrow.evaluate.checks import Check, run_checks
-
-        checks = [
-            Check(program_of(task, one.question, one.text), one.question.entry, one.question.tests)
-            for one in answered
-        ]
-        verdicts = run_checks(checks, unsafe=settings.unsafe_code)
-        missing = next((v.reason for v in verdicts if v.skipped), "")
-        return [None if v.skipped else float(v.passed) for v in verdicts], missing
-    if task.kind == "choice":
-        metric = METRICS["choice"][task.metric]
-        return [metric(_scaled(task, one), one.question.gold) for one in answered], ""
-    return [
-        judge(task.metric, extracted(one.text, task.extract), one.question.answers)
-        for one in answered
-    ], ""

@@ -16,7 +16,7 @@ from regrow.tree.runs import find_node, recipe_of
 from regrow.tree.worker import work
 
 if TYPE_CHECKING:
-    from regrow.evaluate.taskrun import TaskSettings
+    from regrow.evaluate.taskitems import TaskSettings
 
 
 def refresh_report(run: Path) -> Path:
