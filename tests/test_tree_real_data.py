@@ -20,7 +20,7 @@ from regrow.model.folder import save_model
 from regrow.records import Conversation, Message
 from regrow.tree.recipe import Recipe
 from regrow.tree.stage import StageContext
-from regrow.tree.stages import documents, materials, outcome, rating
+from regrow.tree.stages import documents, materials, outcome, rating, rewards
 from regrow.tree.stages.reinforcement import rlhf
 from regrow.tree.stages.tuning import feedme
 
@@ -228,6 +228,6 @@ def test_benchmarks_are_measured_where_the_recipe_has_some(
 def test_a_comparison_too_long_for_the_context_is_no_help(run: Path) -> None:
     rows(run.parent / "real" / "long.jsonl", COMPARED[0], COMPARED[0] | {"output_1": "good " * 90})
     tokenizer = Tokenizer.load(run / "oak")
-    (one,) = rating.compared([run.parent / "real" / "long.jsonl"], tokenizer, 64)
+    (one,) = rewards.compared([run.parent / "real" / "long.jsonl"], tokenizer, 64)
     assert one.ratings == (1.0, 0.0)
     assert np.diff([len(row) for row in one.rows])[0] != 0

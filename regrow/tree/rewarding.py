@@ -34,8 +34,10 @@ def fit_node(
     from regrow.evaluate.agreement import summary, votes
     from regrow.seeds import rng
     from regrow.serve.speaker import Speaker
+    from regrow.train.precision import choose
     from regrow.tree.stages.materials import training
-    from regrow.tree.stages.rating import LEAST, aside
+    from regrow.tree.stages.rating import aside
+    from regrow.tree.stages.rewards import LEAST
 
     if (target / "record.json").is_file():
         raise RegrowError(f"{target} holds a reward model already; give another --output")
@@ -57,8 +59,10 @@ def fit_node(
     groups = [group for _, group in test]
 
     def tested() -> dict[str, Any]:
+        """Figures on what was put aside, in the number format of the training."""
         rows = [row for group in groups for row in group[0].rows]
-        found = votes(score_rows(reward, rows, speaker.tokenizer.pad), groups)
+        copied = copy.deepcopy(reward).to(choose(settings.precision).dtype).eval()
+        found = votes(score_rows(copied, rows, speaker.tokenizer.pad), groups)
         told, names = summary(found), dict.fromkeys(name for name, _ in test)
         if len(names) > 1:
             parts = {name: [v for v in found if test[v.prompt][0] == name] for name in names}
@@ -66,7 +70,6 @@ def fit_node(
         return told
 
     with lock(target):
-        reward.eval()
         before = tested()
         record = fit_reward(
             reward, rankings, [],
@@ -91,7 +94,7 @@ def _groups(file: Path, folder: Path, speaker: Any) -> list[list[Any]]:
     from regrow.align.feedback import load_rated, rank
     from regrow.tree.edge import weights_of
     from regrow.tree.stages.people import by_answers
-    from regrow.tree.stages.rating import compared
+    from regrow.tree.stages.rewards import compared
 
     first = next(read_jsonl(file), {})
     if not {"tokens", "ratings"} <= first.keys():

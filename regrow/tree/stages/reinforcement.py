@@ -21,7 +21,8 @@ from regrow.tree.stages.materials import (
     some,
     text_rows,
 )
-from regrow.tree.stages.rating import Asked, kept, learn_reward
+from regrow.tree.stages.rating import Asked
+from regrow.tree.stages.rewards import kept, learn_reward
 from regrow.tree.stages.tuning import tune
 
 #: What a reward model is made of, as beginnings of keys of a node's inputs. Nodes that agree in all

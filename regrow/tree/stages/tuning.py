@@ -12,6 +12,7 @@ from regrow.files import read_json, write_json
 from regrow.records import Conversation
 from regrow.tree.settings import FeedmeSettings, SupervisedSettings
 from regrow.tree.stage import StageContext
+from regrow.tree.stages.choosing import feedme_samples
 from regrow.tree.stages.held import Held
 from regrow.tree.stages.materials import (
     conversation_rows,
@@ -23,7 +24,7 @@ from regrow.tree.stages.materials import (
     text_rows,
     training,
 )
-from regrow.tree.stages.rating import Asked, feedme_samples
+from regrow.tree.stages.rating import Asked
 
 
 @dataclass(frozen=True)
