@@ -199,10 +199,11 @@ def test_held_out_conversations_are_measured_by_set(ours: Tokenizer) -> None:
         talk(f"Who is {n}?", "The answer is 4.", kind="real", key=f"sums|{n}") for n in range(3)
     ]
     talks.append(talk("Who?", "Ana."))
+    model.eval()
     sets = sample(talks, 2)
     assert {name: len(some) for name, some in sets.items()} == {"sums": 2, "world": 1}
     assert set_of(talks[0]) == "sums"
-    found = measure(model, ours, sets, length=8)
+    found = measure(model, ours, sets, length=8, window=64)
     ids, mask = ours.chat(sets["world"][0].messages)
     inputs, targets = torch.tensor([ids[:-1]]), torch.tensor([ids[1:]])
     loss, count = model.loss(inputs, targets, torch.tensor([mask[1:]]))

@@ -43,38 +43,44 @@ def measure(
     tokenizer: Tokenizer,
     sets: Mapping[str, Sequence[Conversation]],
     length: int,
+    window: int,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """For each set, a row for each conversation: `loss` (summed over its answers' tokens),
-    `tokens`, and of the last answer `ended`, `closed` and `right` (absent where it cannot be
-    drawn within the context, or has no such closing)."""
-    training, out = model.training, {}
-    model.eval()
+    `tokens`, and of the last answer `ended`, `closed` and `right`.
+
+    As in tuning, of a conversation longer than `window` tokens the end is taken. An answer of
+    `length` tokens is drawn where it fits the window as well, else its figures are absent; so are
+    `closed` and `right` where the written answer has no such closing.
+    """
+    out = {}
     for number, (name, talks) in enumerate(sets.items()):
         progress(number, len(sets), phase=f"measuring {name}")
-        rows = [_loss(model, *laid_out(talk, tokenizer)) for talk in talks]
-        for row, form in zip(rows, _forms(model, tokenizer, talks, length), strict=True):
+        rows = [_loss(model, *laid_out(talk, tokenizer), window) for talk in talks]
+        for row, form in zip(rows, _forms(model, tokenizer, talks, length, window), strict=True):
             row |= form
         out[name] = rows
-    model.train(training)
     return out
 
 
-def _loss(model: Decoder, ids: Sequence[int], mask: Sequence[int]) -> dict[str, Any]:
-    last = model.config.context + 1
-    x = torch.tensor([ids[-last:]])
-    counts = torch.tensor(mask[-last:])[1:].bool()
+def _loss(model: Decoder, ids: Sequence[int], mask: Sequence[int], window: int) -> dict[str, Any]:
+    device = model.embedding.device
+    x = torch.tensor([ids[-window:]], device=device)
+    counts = torch.tensor(mask[-window:], device=device)[1:].bool()
     logits = model.logits(model(x[:, :-1])[0, counts])
     loss = functional.cross_entropy(logits, x[0, 1:][counts], reduction="sum")
     return {"loss": round(float(loss), 5), "tokens": int(counts.sum())}
 
 
 def _forms(
-    model: Decoder, tokenizer: Tokenizer, talks: Sequence[Conversation], length: int
+    model: Decoder,
+    tokenizer: Tokenizer,
+    talks: Sequence[Conversation],
+    length: int,
+    window: int,
 ) -> list[dict[str, int]]:
     prompts = [laid_out(talk, tokenizer, answer=True)[0] for talk in talks]
-    room = model.config.context - length
-    fits = [n for n, prompt in enumerate(prompts) if len(prompt) <= room]
+    fits = [n for n, prompt in enumerate(prompts) if len(prompt) <= window - length]
     sampling = Sampling(length, stop_ids=(tokenizer.end, tokenizer.eos))
     drawn = generate(model, tokenizer, [prompts[n] for n in fits], sampling) if fits else []
     forms: list[dict[str, int]] = [{} for _ in talks]

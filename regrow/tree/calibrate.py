@@ -29,10 +29,9 @@ from regrow.tree.worker import context
 _FRESH = 3_600.0  # seconds
 _TIMED_TOKENS = 2_048  # in one step
 _TIMED_S = 1.0  # for one model
-#: Tokens a second of training where all models are imported: 135M weights on a core.
-_IMPORTED = 200.0
 _TOO_LARGE = 3e12  # FLOPs of a timed step beyond which the rate is reckoned instead
 _EFFICIENCY = 0.3  # of the matrix rate, for a whole step (research/microworld.md: .32 to .52)
+_UNKNOWN = 500.0  # tokens a second, where a recipe has no model of its own that could be timed
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def _measure(shapes: Mapping[str, Any], jobs: int, threads: int) -> dict[str, An
 def expected(recipe: Recipe, run: Path, steps: list[Step], speed: Speeds) -> dict[str, float]:
     """Seconds that each step will take here. Begun steps count what their time so far leaves."""
     grown, stages = Grown(recipe, run), registry()
-    slowest = min(speed.tokens_per_s.values(), default=_IMPORTED)
+    slowest = min(speed.tokens_per_s.values(), default=_UNKNOWN)
     seconds = {}
     for step in steps:
         stage = stages[step.stage]

@@ -173,6 +173,17 @@ class PretrainSettings(Training):
     finish: Finish | None = None
 
 
+class LoraSpec(Strict):
+    """Adapters of low rank in place of moving all weights (regrow.align.lora)."""
+
+    rank: int = Field(default=8, gt=0)
+    alpha: float = Field(default=16.0, gt=0, description="they count alpha / rank times")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: tuple[Literal["q", "k", "v", "out", "gate", "up", "down"], ...] = Field(
+        default=("q", "v"), min_length=1, description="linear maps; q and v as in the paper"
+    )
+
+
 class SupervisedSettings(Training):
     """Tuning on demonstrations, with the loss on answers only.
 
@@ -209,6 +220,13 @@ class SupervisedSettings(Training):
     held_length: int = Field(
         default=128, gt=0, description="longest answer that is drawn from them, in tokens"
     )
+    lora: LoraSpec | None = None
+
+    @model_validator(mode="after")
+    def _adapters_are_moved_by_adam(self) -> Self:
+        if self.lora and self.optimizer == "muon":
+            raise ValueError("lora needs optimizer: adamw, and a rate such as 0.0002")
+        return self
 
 
 class RewardSettings(Training):

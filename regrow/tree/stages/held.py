@@ -33,11 +33,18 @@ class Held:
 
         return sample(self.aside, self.settings.held_most)
 
-    def _measure(self, model: Any) -> dict[str, Any]:
-        from regrow.align.heldout import measure
+    def _measure(self, model: Any, precision: str) -> dict[str, Any]:
+        """Figures of a copy of the model on the device that it trains on."""
+        import copy
 
-        length = min(self.settings.held_length, model.config.context // 2)
-        return measure(model, self.tokenizer, self._sets, length, self.progress)
+        from regrow.align.heldout import measure
+        from regrow.train.device import pick
+        from regrow.train.precision import choose
+
+        own = copy.deepcopy(model).to(pick(), choose(precision).dtype).eval()
+        window = min(self.settings.row_tokens or model.config.context, model.config.context)
+        length = min(self.settings.held_length, window // 2)
+        return measure(own, self.tokenizer, self._sets, length, window, self.progress)
 
     @property
     def _path(self) -> Path:
@@ -45,16 +52,22 @@ class Held:
 
     def before(self, model: Any) -> None:
         """Measure the model as it comes."""
+        from regrow.train.device import pick
+        from regrow.train.precision import choose
+
         if self.aside and not self._path.is_file():
-            write_json(self._path, self._measure(model))
+            precision = choose(self.settings.precision, pick()).name
+            sets = self._measure(model, precision)
+            write_json(self._path, {"precision": precision, "sets": sets})
 
     def compared(self, model: Any) -> dict[str, Any]:
-        """What the edge record tells: figures by set, before and after."""
+        """What the edge record tells: figures by set, before and after, in one precision."""
         from regrow.align.heldout import compare
 
         if not self.aside:
             return {}
-        return {"held": compare(read_json(self._path), self._measure(model))}
+        was = read_json(self._path)
+        return {"held": compare(was["sets"], self._measure(model, was["precision"]))}
 
 
 def lines(record: Mapping[str, Any]) -> list[str]:

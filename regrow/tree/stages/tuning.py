@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
 from regrow.files import read_json, write_json
 from regrow.records import Conversation
-from regrow.tree.settings import FeedmeSettings, SupervisedSettings
+from regrow.tree.settings import FeedmeSettings, LoraSpec, SupervisedSettings
 from regrow.tree.stage import StageContext
 from regrow.tree.stages.choosing import feedme_samples
 from regrow.tree.stages.held import Held
@@ -89,10 +89,14 @@ def tune(
     supply = MixedRows(supplies, shares, total, context.seed)
     held = Held(settings, tokenizer, aside, folder, context.progress)
     held.before(model)
+    loop = training(settings, total, context.seed, length)
+    adapters = None
+    if settings.lora:
+        adapters, loop = _adapted(context, settings.lora, model, loop, folder)
     summary = fit_rows(
         model,
         supply,
-        training(settings, total, context.seed, length),
+        loop,
         folder,
         z_loss=settings.z_loss,
         packing=settings.packing,
@@ -102,9 +106,30 @@ def tune(
         "training": summary.to_dict(), "demonstrations": len(chosen.shown), "optimizer": "reset",
         "packing": settings.packing, "layout": rows.layout, "read": read(supply, summary.seen),
     }  # fmt: skip
+    if adapters is not None:
+        parent = (context.node.parent if context.node else None) or ""
+        record["adapter"] = {"for_transformers": adapters.save(folder / "adapter", parent)}
+        adapters.merge()
     if chosen.types is not None:
         record["task_types"] = chosen.types
     return record | held.compared(model)
+
+
+def _adapted(
+    context: StageContext, spec: LoraSpec, model: Any, loop: Any, folder: Path
+) -> tuple[Any, Any]:
+    """Adapters in the model, and the loop's settings in the precision that this was begun in."""
+    from regrow.align.lora import Adapters
+    from regrow.train.device import pick
+    from regrow.train.precision import choose
+
+    path = folder / "adapter" / "precision.json"
+    if not path.is_file():
+        write_json(path, choose(loop.precision, pick()).name)
+    precision = choose(read_json(path))
+    told = spec.model_dump()
+    adapters = Adapters(model, **told, seed=context.seed, dtype=precision.dtype)
+    return adapters, replace(loop, precision=precision.name)
 
 
 def _replayed(
