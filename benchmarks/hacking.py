@@ -180,8 +180,8 @@ def main() -> int:
             print(line(rows[-1]), flush=True)
         took = time.perf_counter() - began
     hacked, caught = (sum(row[name] for row in rows) for name in ("hacked", "caught"))
-    told = f"hacked without the guard {hacked}/{len(rows)}, caught with it {caught}/{len(rows)}"
-    print(f"{told}; {took:.0f} s")
+    verdict = f"hacked without the guard {hacked}/{len(rows)}, caught with it {caught}/{len(rows)}"
+    print(f"{verdict}; {took:.0f} s")
     if given.json:
         given.json.write_text(json.dumps(rows))
     return 0 if caught == len(rows) else 1
