@@ -42,7 +42,7 @@ class Row:
     def raises_gold(self) -> bool | None:
         if self.gold is None or self.falls is None:
             return None
-        return self.gold["gain"] >= 3 * self.gold["error"] and not self.falls
+        return self.gold["gain"] >= max(3 * self.gold["error"], 1e-9) and not self.falls
 
     @property
     def keeps_ability(self) -> bool | None:

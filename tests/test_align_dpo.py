@@ -87,7 +87,9 @@ def settings(rows: int = 4) -> TrainSettings:
 
 def test_it_learns_what_was_preferred_also_for_prompts_never_seen(tmp_path: Path) -> None:
     policy = tiny()
-    told = fit_dpo(policy, RANKED, settings(), tmp_path, beta=0.1, pad=1, tokens=2400)
+    told = fit_dpo(
+        policy, RANKED[:54], RANKED[54:], settings(), tmp_path, beta=0.1, pad=1, tokens=2400
+    )
     # All held-out pairs: of 6 by chance once in 64 times, and their margin is no tie.
     assert (told["accuracy"], told["pairs"], told["prompts"]) == (1.0, 6, 54)
     unseen = [Ranked(((n, 20, 72), (n, 21, 72)), (6.0, 2.0)) for n in range(80, 120)]
@@ -96,7 +98,9 @@ def test_it_learns_what_was_preferred_also_for_prompts_never_seen(tmp_path: Path
 
 
 def test_tokens_say_how_long_it_learns(tmp_path: Path) -> None:
-    told = fit_dpo(tiny(), RANKED, settings(), tmp_path, beta=0.1, pad=1, tokens=2 * 54 * 6)
+    told = fit_dpo(
+        tiny(), RANKED[:54], (), settings(), tmp_path, beta=0.1, pad=1, tokens=2 * 54 * 6
+    )
     assert (told["epochs"], told["training"]["rows"]) == (2.0, 108)
 
 
@@ -106,7 +110,7 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(
     def learnt(folder: Path) -> torch.Tensor:
         policy = tiny()
         often = replace(settings(), every=5)
-        fit_dpo(policy, RANKED, often, folder, beta=0.1, pad=1, tokens=480)
+        fit_dpo(policy, RANKED[:54], (), often, folder, beta=0.1, pad=1, tokens=480)
         return torch.cat([weight.flatten() for weight in policy.parameters()])
 
     whole = learnt(tmp_path / "whole")
@@ -126,4 +130,4 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(
 
 def test_too_few_rankings_are_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(RegrowError, match="lower margin"):
-        fit_dpo(tiny(), RANKED[:3], settings(), tmp_path, beta=0.1, pad=1, tokens=9)
+        fit_dpo(tiny(), RANKED[:3], (), settings(), tmp_path, beta=0.1, pad=1, tokens=9)

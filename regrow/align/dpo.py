@@ -76,31 +76,28 @@ def preferred(
 
 def fit_dpo(
     policy: Decoder,
-    ranked: Sequence[Ranked],
+    learn: Sequence[Ranked],
+    test: Sequence[Ranked],
     settings: TrainSettings,
     folder: Path,
     *,
     beta: float,
     pad: int,
     tokens: int,
-    held: float = 0.1,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Learn from ranked answers until their rows come to `tokens`, a new order each epoch.
 
     `settings.rows` counts prompts a step; its total is set here. The policy as it comes is the
-    reference. A share `held` of the prompts is kept to test on.
+    reference. `test` are rankings that are not learnt from.
     """
-    if len(ranked) < 4:
+    if len(learn) < 4:
         raise RegrowError(
-            f"only {len(ranked)} prompts have answers of different rating; sample more prompts or "
+            f"only {len(learn)} prompts have answers of different rating; sample more prompts or "
             "lower margin"
         )
     start = copy.deepcopy(policy).eval()
     same: list[Decoder] = []  # the start in the precision of training, so that both round alike
-    order = rng(settings.seed, "dpo split").permutation(len(ranked))
-    aside = max(1, round(held * len(ranked)))
-    test, learn = [ranked[i] for i in order[:aside]], [ranked[i] for i in order[aside:]]
     sequence = _sequence(learn, tokens, settings.seed)
 
     def batch_of(step: int, first: int, rows: int) -> list[Ranked]:

@@ -16,7 +16,8 @@ from regrow.tree.stages.materials import (
     some,
     training,
 )
-from regrow.tree.stages.rating import LEAST, Asked, collected, compared
+from regrow.tree.stages.rating import Asked, aside, collected
+from regrow.tree.stages.rewards import LEAST, compared
 
 
 def dpo(context: StageContext) -> dict[str, Any]:
@@ -38,10 +39,13 @@ def dpo(context: StageContext) -> dict[str, Any]:
     if files := data_files(context, "comparisons"):
         real = compared(files[1], tokenizer, model.config.context)
         rankings = blend(rankings, real, files[0].share, context.seed)
+    topics = [one.topic or str(n) for n, one in enumerate(rankings)]
+    learn, test = aside(rankings, topics, context.seed, "dpo")
     record = fit_dpo(
         model,
-        rankings,
-        training(settings, len(rankings), context.seed, model.config.context),
+        learn,
+        test,
+        training(settings, len(learn), context.seed, model.config.context),
         context.folder,
         beta=settings.beta,
         pad=tokenizer.pad,
