@@ -87,8 +87,9 @@ def compare(options: argparse.Namespace, task: str) -> None:
         step = statistics.median(seconds)
         low, high = seconds[len(seconds) // 4], seconds[-1 - len(seconds) // 4]
         ours = ours or step
-        work = units(size)
-        print(f"| {task} | {name} | {work / step:.4g} | {work / high:.4g} to {work / low:.4g} {unit} "
+        per_step = units(size)
+        rates = [f"{per_step / one:.4g}" for one in (step, high, low)]
+        print(f"| {task} | {name} | {rates[0]} {unit} | {rates[1]} to {rates[2]} "
               f"| {step / ours:.2f} | {len(seconds)} |", flush=True)  # fmt: skip
 
 

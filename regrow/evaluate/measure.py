@@ -51,7 +51,7 @@ class MeasureSettings:
     samples: int = 10
     templates: str = "split"
     shots: tuple[int, ...] = (0, 1, 2, 4, 8)
-    batch: int = 256
+    batch: int = 128
     precision: str = "auto"
     chat: bool | None = None
     heldout: Path | None = None
