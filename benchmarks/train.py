@@ -61,7 +61,9 @@ BEST = (
 class Contestant:
     """One process that takes steps when it is told."""
 
-    def __init__(self, name: str, python: Path, request: dict[str, Any], cache: Path) -> None:
+    def __init__(
+        self, name: str, python: Path, request: dict[str, Any], cache: Path, kind: str = "train"
+    ) -> None:
         peer, setting = name.split(" ", 1)
         self.name = name
         root = str(HERE.parent.parent)
@@ -74,7 +76,7 @@ class Contestant:
         }
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
-            [python, HERE / f"train_{peer}.py", json.dumps(request | {"setting": setting})],
+            [python, HERE / f"{kind}_{peer}.py", json.dumps(request | {"setting": setting})],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

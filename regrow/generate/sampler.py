@@ -96,18 +96,22 @@ def _start(prompt: list[int], sampling: Sampling, limit: int, *keys: object) -> 
 def choose(logits_bv: Tensor, sampling: Sampling, draws_b: Tensor) -> tuple[Tensor, Tensor]:
     """Pick a token for each row from its draw in [0, 1); returns ids and their log-probabilities.
 
-    The logits are float32; a draw selects by the inverse cumulative distribution in float64.
+    The logits are float32; a draw selects by the inverse cumulative distribution, summed in
+    float64.
     """
-    logprobs = torch.log_softmax(logits_bv, -1)
     if sampling.temperature == 0:
-        ids = logits_bv.argmax(-1)
-        return ids, logprobs.gather(1, ids[:, None]).squeeze(1)
-    p = torch.softmax(logits_bv.double() / sampling.temperature, -1)
+        top, ids = logits_bv.max(-1)
+        return ids, top - logits_bv.logsumexp(-1)
+    logprobs = torch.log_softmax(logits_bv, -1)
+    if sampling.temperature == 1:
+        p = logprobs.exp()
+    else:
+        p = torch.softmax(logits_bv / sampling.temperature, -1)
     if sampling.top_p < 1:
         ordered, index = p.sort(stable=True, dim=-1, descending=True)
-        before = ordered.cumsum(-1) - ordered
+        before = ordered.cumsum(-1, dtype=torch.float64) - ordered
         p = torch.zeros_like(p).scatter_(1, index, ordered.where(before < sampling.top_p, 0.0))
-    cumulative = p.cumsum(-1)
+    cumulative = p.cumsum(-1, dtype=torch.float64)
     point = draws_b.double()[:, None] * cumulative[:, -1:]
     ids = torch.searchsorted(cumulative, point, right=True).clamp_(max=p.shape[1] - 1)
     return ids.squeeze(1), logprobs.gather(1, ids).squeeze(1)
@@ -135,11 +139,14 @@ class _Batch:
         self.cache = cache.branch(rows, max(len(sample.draws) for sample in self.alive))
         self.hidden = hidden[rows]
         self.longest = max(map(len, sampling.stop_strings), default=0)
+        draws = np.zeros((len(self.alive), max(len(sample.draws) for sample in self.alive)))
+        for row, sample in zip(draws, self.alive):
+            row[: len(sample.draws)] = sample.draws
+        self.draws, self.drawn = torch.from_numpy(draws).to(self.device), 0
 
     def step(self) -> None:
         """Choose a token for every live sample and feed it."""
-        drawn = [s.draws[min(len(s.ids), len(s.draws) - 1)] for s in self.alive]
-        draws = torch.tensor(np.array(drawn), device=self.device)
+        draws, self.drawn = self.draws[:, self.drawn], self.drawn + 1
         ids, logprobs = choose(self.model.logits(self.hidden), self.sampling, draws)
         for sample, token, logprob in zip(self.alive, ids.tolist(), logprobs.tolist()):
             if not sample.done:
@@ -151,7 +158,7 @@ class _Batch:
         if len(live) <= 0.75 * len(self.alive):  # dropping rows copies the cache: not for a few
             rows = torch.tensor(live, device=self.device)
             self.cache.select(rows)
-            ids = ids[rows]
+            ids, self.draws = ids[rows], self.draws[rows]
             self.alive = [self.alive[i] for i in live]
         # A finished row that still runs along must not walk past the context.
         positions = self.cache.tokens[:, None].clamp(max=self.model.config.context - 1)

@@ -14,6 +14,7 @@ from torch import Tensor
 from regrow.errors import RegrowError
 from regrow.generate.prefixes import prefill, shared_prefixes
 from regrow.model.decoder import Decoder
+from regrow.train.memory import keep_freed
 
 #: A prompt's tokens and those of its continuation.
 Pair = tuple[list[int], list[int]]
@@ -30,6 +31,7 @@ class Scored:
 @contextmanager
 def reading(model: Decoder) -> Iterator[None]:
     """Without gradients and dropout; the model's own mode comes back afterwards."""
+    keep_freed()  # or the kernel clears fresh pages for every large score matrix: half the time
     training = model.training
     if training:
         model.eval()

@@ -1,0 +1,118 @@
+"""Post-training beside its peers: tuning, reward models, rollouts and PPO.
+
+    python benchmarks/align.py [--task sft reward4 reward9 rollout ppo] [--rounds 3] [--cpu-time]
+
+Every contestant is a process of its own that works by its own loop (peers/align_*.py) on the same
+shape, made-up token ids, batch and threads, a few steps in turn each round; the median step
+counts, and the spread is that of the middle half. `--cpu-time` ranks by processor seconds instead
+of the clock: the one to take on a machine that others use. A peer without environment is skipped
+(see peers/launch.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from peers.launch import ENVIRONMENTS, python_of
+from train import Contestant, rate
+
+#: Of each task: what a step holds, its unit, and who does it in which settings (ours first).
+TASKS: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
+    "sft": (
+        {"task": "sft", "rows": 16, "context": 256},
+        "tokens/s",
+        ("regrow bf16", "regrow bf16 across", "trl autocast", "trl bf16"),
+    ),
+    "reward4": (
+        {"task": "reward", "prompts": 8, "samples": 4},
+        "pairs/s",
+        ("regrow bf16", "trl autocast", "trl bf16"),
+    ),
+    "reward9": (
+        {"task": "reward", "prompts": 2, "samples": 9},
+        "pairs/s",
+        ("regrow bf16", "trl autocast", "trl bf16"),
+    ),
+    "rollout": (
+        {"task": "rollout", "prompts": 32, "samples": 4, "answer": 32},
+        "samples/s",
+        ("regrow bf16", "transformers bf16", "transformers fp32"),
+    ),
+    "ppo": (
+        {"task": "ppo", "prompts": 64, "samples": 1, "answer": 32},
+        "steps/s",
+        ("regrow bf16", "trl_ppo bf16", "trl_ppo autocast"),
+    ),
+}
+
+
+def units(size: dict[str, Any]) -> float:
+    """How many of its unit a step of a task holds."""
+    if size["task"] == "sft":
+        return float(size["rows"] * size["context"])
+    if size["task"] == "reward":
+        return size["prompts"] * size["samples"] * (size["samples"] - 1) / 2
+    return float(size["prompts"] * size["samples"]) if size["task"] == "rollout" else 1.0
+
+
+def compare(options: argparse.Namespace, task: str) -> None:
+    """Print the rows of the table for one task."""
+    size, unit, names = TASKS[task]
+    request = {**size, "threads": options.threads, "vocabulary": options.vocabulary}
+    started = []
+    for name in options.only or names:
+        python = python_of(name.split()[0], options.environments)
+        if python:
+            cache = options.environments / "compiled"
+            started.append(Contestant(name, python, request, cache, "align"))
+    running = [one for one in started if one.answer()]
+    took: dict[str, list[tuple[float, float]]] = {one.name: [] for one in running}
+    for _ in range(options.rounds):
+        for one in running:
+            answer = one.run(options.steps)
+            if answer:
+                took[one.name] += [(row[0], row[1]) for row in answer["rows"]]
+    for one in started:
+        one.close()
+    ours = None
+    for name, rows in took.items():
+        seconds = sorted(row[options.cpu_time] for row in rows)
+        if not seconds:
+            continue
+        step = statistics.median(seconds)
+        low, high = seconds[len(seconds) // 4], seconds[-1 - len(seconds) // 4]
+        ours = ours or step
+        per_step = units(size)
+        rates = [f"{per_step / one:.4g}" for one in (step, high, low)]
+        print(f"| {task} | {name} | {rates[0]} {unit} | {rates[1]} to {rates[2]} "
+              f"| {step / ours:.2f} | {len(seconds)} |", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2, help="steps of a turn")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--vocabulary", type=int, default=512)
+    parser.add_argument("--only", nargs="+", help="contestants, as 'trl autocast compiled'")
+    parser.add_argument("--cpu-time", action="store_true")
+    parser.add_argument("--environments", type=Path, default=ENVIRONMENTS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    product = rate(options.threads, options.cpu_time)
+    clock = "processor seconds" if options.cpu_time else "the clock"
+    print(f"{options.threads} threads, torch {torch.__version__}, bf16 products at {product:.0f} "
+          f"GFLOP/s, by {clock}\n\n| task | contestant | rate | middle half | regrow is faster by "
+          "| steps |\n|---|---|---|---|---|---|")  # fmt: skip
+    for task in options.task:
+        compare(options, task)
+
+
+if __name__ == "__main__":
+    main()
