@@ -66,7 +66,7 @@ def test_embedding_gradient_of_a_frequent_token_is_not_lost_in_bf16() -> None:
 def test_cross_entropy_matches_torch(
     monkeypatch: pytest.MonkeyPatch, z_loss: float, chunk: int
 ) -> None:
-    monkeypatch.setattr(fused, "LOSS_CHUNK", chunk)
+    monkeypatch.setattr(fused, "LOSS_ROWS", chunk)
     hidden, head = noise(11, 6), noise(9, 6, seed=1)
     targets = torch.arange(11) % 9
     weights = torch.linspace(0.2, 2.0, 11, dtype=torch.float64)

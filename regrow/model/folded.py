@@ -7,6 +7,8 @@ where four are enough: the rest is a pass away from them. Each part here keeps t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,6 +19,17 @@ from torch.nn import functional
 def wide(x: Tensor) -> torch.dtype:
     """The dtype that sums of these numbers are kept in: at least fp32."""
     return torch.promote_types(x.dtype, torch.float32)
+
+
+def together(like: Tensor, *shapes: Sequence[int]) -> list[Tensor]:
+    """Uninitialised arrays of these shapes side by side in one piece of memory.
+
+    For what lives equally long. glibc before 2.38 cannot put an aligned block into a hole of just
+    its size, so that many blocks of many lifetimes leave a heap that is a third holes.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    parts = like.new_empty(sum(sizes)).split(sizes)
+    return [part.view(*shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _unit(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -61,7 +74,11 @@ class _NormedMaps(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float, *maps: Tensor) -> tuple[Tensor, ...]:
         unit, inverse = _unit(x, eps)
         ctx.save_for_backward(unit, inverse, gain, *maps)
-        return tuple(functional.linear(unit, weight * gain) for weight in maps)
+        made = together(x, *((*x.shape[:-1], len(weight)) for weight in maps))
+        rows = unit.view(-1, x.shape[-1])
+        for y, weight in zip(made, maps, strict=True):
+            torch.mm(rows, (weight * gain).t(), out=y.view(-1, len(weight)))
+        return tuple(made)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regrow.model.folded import wide
+from regrow.model.folded import together, wide
 
 #: Queries handled together; a block reads no key after its last query, so smaller blocks skip more
 #: of the masked half, larger ones make better products. 64 was the quickest at context 256.
 QUERY_BLOCK = 64
-#: Rows of logits held at once.
-LOSS_CHUNK = 1024
+#: Logits held at once, and the most rows of them. Each chunk adds to the head's whole gradient, so
+#: that many small ones cost passes over it.
+LOSS_NUMBERS, LOSS_ROWS = 1 << 23, 1024
 
 
 def rope_tables(
@@ -38,6 +39,12 @@ def rope_tables(
 def rotate(x_bhtd: Tensor, cos_td: Tensor, sin_td: Tensor) -> Tensor:
     """Apply rotary positions; the tables broadcast over batch and heads."""
     return (x_bhtd * cos_td).addcmul_(torch.roll(x_bhtd, x_bhtd.shape[-1] // 2, -1), sin_td)
+
+
+def _rotate_into(out_bhtd: Tensor, x_bhtd: Tensor, cos_td: Tensor, sin_td: Tensor) -> None:
+    """`rotate` into memory that is there already."""
+    torch.mul(x_bhtd, cos_td, out=out_bhtd)
+    out_bhtd.addcmul_(torch.roll(x_bhtd, x_bhtd.shape[-1] // 2, -1), sin_td)
 
 
 def _unrotate(g_bhtd: Tensor, cos_td: Tensor, sin_td: Tensor) -> Tensor:
@@ -84,22 +91,24 @@ class _CausalAttention(torch.autograd.Function):
         count = -(-t // QUERY_BLOCK)
         n = -(-t // count)
         rows, scale = h // kv * n, d**-0.5
+        reach = [min(t, (index + 1) * n) for index in range(count)]
+        shapes = [(b, t, h, d), (count, b * kv, rows, d), (b * kv, t, d), (b * kv, t, d)]
+        shapes += [(b * kv, rows, high) for high in reach]
+        mixed_bthd, q, k, v, *weights = together(q_bthd, *shapes)
         cos_nd, sin_nd = (_blocks(x[None, :, None] * scale, count, n) for x in (cos_td, sin_td))
-        q = rotate(_blocks(q_bthd, count, n), cos_nd, sin_nd).view(count, b * kv, rows, d)
-        k = rotate(k_btkd.transpose(1, 2).contiguous(), cos_td, sin_td).view(b * kv, t, d)
-        v = v_btkd.transpose(1, 2).contiguous().view(b * kv, t, d)
+        _rotate_into(q.view(count, b, h, n, d), _blocks(q_bthd, count, n), cos_nd, sin_nd)
+        _rotate_into(k.view(b, kv, t, d), k_btkd.transpose(1, 2).contiguous(), cos_td, sin_td)
+        v.view(b, kv, t, d).copy_(v_btkd.transpose(1, 2))
         future = q.new_full((n, n), float("-inf")).triu_(1)
-        out = torch.empty_like(q)
-        weights = []
-        for index, (query, mixed) in enumerate(zip(q.unbind(), out.unbind(), strict=True)):
-            low, high = index * n, min(t, (index + 1) * n)
-            s = torch.bmm(query, _up_to(k, high))
-            s.view(b * kv, -1, n, high).narrow(3, low, high - low).add_(future[:, : high - low])
-            p = torch.softmax(s, -1)
-            torch.bmm(p, v.narrow(1, 0, high), out=mixed)
-            weights.append(p)
+        mixed = torch.empty_like(q)
+        for index, (high, p) in enumerate(zip(reach, weights, strict=True)):
+            low = index * n
+            torch.bmm(q[index], _up_to(k, high), out=p)
+            p.view(b * kv, -1, n, high).narrow(3, low, high - low).add_(future[:, : high - low])
+            torch.softmax(p, -1, out=p)
+            torch.bmm(p, v.narrow(1, 0, high), out=mixed[index])
         ctx.save_for_backward(q, k, v, cos_td, sin_td, cos_nd, sin_nd, *weights)
-        return _unblock(out.view(count, b, h, n, d), t)
+        return mixed_bthd.copy_(_unblock(mixed.view(count, b, h, n, d), t))
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
@@ -175,13 +184,16 @@ class _CrossEntropy(torch.autograd.Function):
         sums = wide(head)
         d_head = torch.zeros(head.shape, dtype=sums, device=head.device)
         loss = torch.zeros((), dtype=sums, device=head.device)
-        for low in range(0, hidden.shape[0], LOSS_CHUNK):
-            part = slice(low, low + LOSS_CHUNK)
+        rows = max(1, min(LOSS_ROWS, LOSS_NUMBERS // head.shape[0]))
+        logits = hidden.new_empty(min(rows, hidden.shape[0]), head.shape[0])
+        for low in range(0, hidden.shape[0], rows):
+            part = slice(low, low + rows)
             h, target, weight = hidden[part], targets[part, None], weights[part] / total
-            logits = h @ head.t()
-            p = torch.softmax(logits, -1)
+            p = torch.mm(h, head.t(), out=logits[: len(h)])
+            logit = p.gather(1, target).squeeze(1).to(sums)
+            torch.softmax(p, -1, out=p)  # in place
             nll = -p.gather(1, target).squeeze(1).to(sums).clamp_(min=1e-37).log_()
-            log_z = nll + logits.gather(1, target).squeeze(1).to(sums)
+            log_z = nll + logit
             loss += (weight * (nll + z_loss * log_z.square())).sum()
             if d_hidden is None:
                 continue
