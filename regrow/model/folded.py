@@ -15,6 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+#: Bytes in one piece of `together`: what is larger than the heap takes (regrow.train.memory) is
+#: cleared by the system at every use.
+PIECE = 31 << 20
+
 
 def wide(x: Tensor) -> torch.dtype:
     """The dtype that sums of these numbers are kept in: at least fp32."""
@@ -22,13 +26,20 @@ def wide(x: Tensor) -> torch.dtype:
 
 
 def together(like: Tensor, *shapes: Sequence[int]) -> list[Tensor]:
-    """Uninitialised arrays of these shapes side by side in one piece of memory.
+    """Uninitialised arrays of these shapes, side by side in as few pieces of memory as may be.
 
     For what lives equally long. glibc before 2.38 cannot put an aligned block into a hole of just
     its size, so that many blocks of many lifetimes leave a heap that is a third holes.
     """
+    parts: list[Tensor] = []
     sizes = [math.prod(shape) for shape in shapes]
-    parts = like.new_empty(sum(sizes)).split(sizes)
+    while len(parts) < len(sizes):
+        piece = sizes[len(parts) : len(parts) + 1]
+        for size in sizes[len(parts) + 1 :]:
+            if (sum(piece) + size) * like.itemsize > PIECE:
+                break
+            piece.append(size)
+        parts += like.new_empty(sum(piece)).split(piece)
     return [part.view(*shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
