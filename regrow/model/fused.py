@@ -16,6 +16,8 @@ from regrow.model.folded import together, wide
 #: Queries handled together; a block reads no key after its last query, so smaller blocks skip more
 #: of the masked half, larger ones make better products. 64 was the quickest at context 256.
 QUERY_BLOCK = 64
+#: Bytes of attention weights that a layer keeps for its backward pass; more are made once again.
+KEPT = 1 << 24
 #: Logits held at once, and the most rows of them. Each chunk adds to the head's whole gradient, so
 #: that many small ones cost passes over it.
 LOSS_NUMBERS, LOSS_ROWS = 1 << 23, 1024
@@ -76,6 +78,21 @@ def _up_to(x_btd: Tensor, high: int) -> Tensor:
     return x_btd.narrow(1, 0, high).contiguous().transpose(1, 2)
 
 
+def _part(scratch_brs: Tensor, high: int) -> Tensor:
+    """The beginning of a scratch buffer as the weights of keys before `high`."""
+    b, rows, _ = scratch_brs.shape
+    return scratch_brs.view(-1)[: b * rows * high].view(b, rows, high)
+
+
+def _weigh(p_brs: Tensor, q_brd: Tensor, k_btd: Tensor, n: int, index: int) -> None:
+    """Fill in the attention weights of the block of n queries a head that has this index."""
+    low, high = index * n, p_brs.shape[2]
+    torch.bmm(q_brd, _up_to(k_btd, high), out=p_brs)
+    future = q_brd.new_full((n, high - low), float("-inf")).triu_(1)
+    p_brs.view(len(p_brs), -1, n, high).narrow(3, low, high - low).add_(future)
+    torch.softmax(p_brs, -1, out=p_brs)
+
+
 class _CausalAttention(torch.autograd.Function):
     """Rotation, scores, softmax and values, for full causal rows without padding.
 
@@ -93,19 +110,19 @@ class _CausalAttention(torch.autograd.Function):
         rows, scale = h // kv * n, d**-0.5
         reach = [min(t, (index + 1) * n) for index in range(count)]
         shapes = [(b, t, h, d), (count, b * kv, rows, d), (b * kv, t, d), (b * kv, t, d)]
-        shapes += [(b * kv, rows, high) for high in reach]
+        size = q_bthd.itemsize * b * kv * rows * sum(reach)
+        keep = size <= KEPT and any(ctx.needs_input_grad[:3])
+        shapes += [(b * kv, rows, high) for high in reach if keep]
         mixed_bthd, q, k, v, *weights = together(q_bthd, *shapes)
+        scratch = q.new_empty(0 if keep else b * kv, rows, t)
         cos_nd, sin_nd = (_blocks(x[None, :, None] * scale, count, n) for x in (cos_td, sin_td))
         _rotate_into(q.view(count, b, h, n, d), _blocks(q_bthd, count, n), cos_nd, sin_nd)
         _rotate_into(k.view(b, kv, t, d), k_btkd.transpose(1, 2).contiguous(), cos_td, sin_td)
         v.view(b, kv, t, d).copy_(v_btkd.transpose(1, 2))
-        future = q.new_full((n, n), float("-inf")).triu_(1)
         mixed = torch.empty_like(q)
-        for index, (high, p) in enumerate(zip(reach, weights, strict=True)):
-            low = index * n
-            torch.bmm(q[index], _up_to(k, high), out=p)
-            p.view(b * kv, -1, n, high).narrow(3, low, high - low).add_(future[:, : high - low])
-            torch.softmax(p, -1, out=p)
+        for index, high in enumerate(reach):
+            p = weights[index] if keep else _part(scratch, high)
+            _weigh(p, q[index], k, n, index)
             torch.bmm(p, v.narrow(1, 0, high), out=mixed[index])
         ctx.save_for_backward(q, k, v, cos_td, sin_td, cos_nd, sin_nd, *weights)
         return mixed_bthd.copy_(_unblock(mixed.view(count, b, h, n, d), t))
@@ -119,10 +136,16 @@ class _CausalAttention(torch.autograd.Function):
         go = _blocks(grads[0], count, n).view_as(q)
         dq = torch.empty_like(q)
         dk = dv = k  # both are set by the first block below
-        blocks = list(zip(weights, q.unbind(), go.unbind(), dq.unbind(), strict=True))
+        scratch = q.new_empty(0 if weights else bk, q.shape[2], t)
+        blocks = list(zip(q.unbind(), go.unbind(), dq.unbind(), strict=True))
         for index in reversed(range(count)):  # the last block reaches every key
             high = min(t, (index + 1) * n)
-            p, query, d_mixed, d_query = blocks[index]
+            query, d_mixed, d_query = blocks[index]
+            if weights:
+                p = weights[index]
+            else:
+                p = _part(scratch, high)
+                _weigh(p, query, k, n, index)
             dp = torch.bmm(d_mixed, _up_to(v, high))
             ds = torch._softmax_backward_data(dp, p, -1, p.dtype)
             torch.bmm(ds, k.narrow(1, 0, high), out=d_query)
@@ -144,7 +167,7 @@ def causal_attention(
     """Causal attention over whole rows with rotary positions 0..t-1; returns [b, t, h, d].
 
     Faster than `scaled_dot_product_attention` on CPUs at small heads (twice at head size 32 in
-    bf16), at the price of keeping the attention weights for the backward pass.
+    bf16). Up to `KEPT` bytes of attention weights are kept for the backward pass.
     """
     y: Tensor = _CausalAttention.apply(q_bthd, k_btkd, v_btkd, cos_td, sin_td)
     return y
