@@ -86,9 +86,11 @@ class _NormedMaps(torch.autograd.Function):
         unit, inverse = _unit(x, eps)
         ctx.save_for_backward(unit, inverse, gain, *maps)
         made = together(x, *((*x.shape[:-1], len(weight)) for weight in maps))
-        rows = unit.view(-1, x.shape[-1])
+        rows = unit.reshape(-1, x.shape[-1])
+        few = len(rows) < len(gain)  # as in generation: there the weights are the larger
+        rows = rows * gain if few else rows
         for y, weight in zip(made, maps, strict=True):
-            torch.mm(rows, (weight * gain).t(), out=y.view(-1, len(weight)))
+            torch.mm(rows, (weight if few else weight * gain).t(), out=y.view(-1, len(weight)))
         return tuple(made)
 
     @staticmethod

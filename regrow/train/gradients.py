@@ -41,7 +41,7 @@ class Gradients:
             return
         if self._total is None:
             self._total = self.part(0, self.size)
-            self._each = [None] * len(self.spans)
+            self._each, self._factor = [None] * len(self.spans), 1.0
         for (low, high), grad in zip(self.spans, new):
             if grad is not None:
                 self._total[low:high].add_(grad.reshape(-1), alpha=weight)
