@@ -72,7 +72,7 @@ class Gradients:
     def norm(self, names: Collection[str] | None = None) -> float:
         """The norm of all gradients, or of those of some parameters, summed in fp32."""
         if self._total is not None and names is None:
-            found = [self._total]
+            found: list[Tensor | None] = [self._total]
         else:
             found = [
                 grad if self._total is None else self._total[low:high]
