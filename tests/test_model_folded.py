@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from test_model_fused import assert_same_gradients, noise
 from torch.nn import functional
@@ -21,8 +22,9 @@ def test_rms_norm_of_three_and_four_is_what_a_hand_computes() -> None:
     torch.testing.assert_close(y, torch.tensor([[0.848528, 2.262742]]))
 
 
-def test_a_norm_folded_into_maps_is_the_norm_and_then_the_maps() -> None:
-    x, gain = noise(3, 5, 8), noise(8, seed=1)
+@pytest.mark.parametrize("tokens", [1, 5])  # fewer than channels, and more
+def test_a_norm_folded_into_maps_is_the_norm_and_then_the_maps(tokens: int) -> None:
+    x, gain = noise(3, tokens, 8), noise(8, seed=1)
     maps = noise(6, 8, seed=2), noise(4, 8, seed=3), noise(4, 8, seed=4)
     y = functional.rms_norm(x, (8,), gain, 1e-5)
     plain = torch.cat([functional.linear(y, one) for one in maps], -1)
@@ -34,3 +36,16 @@ def test_a_gate_and_its_map_are_swiglu() -> None:
     gate, up, down = noise(2, 5, 6), noise(2, 5, 6, seed=1), noise(4, 6, seed=2)
     plain = functional.linear(functional.silu(gate) * up, down)
     assert_same_gradients(folded.gated_map(gate, up, down), plain, (gate, up, down))
+
+
+def test_arrays_side_by_side_do_not_overlap_and_fit_their_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(folded, "PIECE", 10 * 4)  # ten numbers
+    parts = folded.together(torch.zeros(1), (2, 3), (4,), (5,), (20,), (1, 1))
+    assert [tuple(part.shape) for part in parts] == [(2, 3), (4,), (5,), (20,), (1, 1)]
+    for number, part in enumerate(parts):
+        part.fill_(number)
+    assert [set(part.flatten().tolist()) for part in parts] == [{0.0}, {1.0}, {2.0}, {3.0}, {4.0}]
+    pieces = [part.untyped_storage().nbytes() // 4 for part in parts]
+    assert pieces == [10, 10, 5, 20, 1]

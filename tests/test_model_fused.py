@@ -26,11 +26,15 @@ def assert_same_gradients(ours: Tensor, plain: Tensor, inputs: tuple[Tensor, ...
         torch.testing.assert_close(mine, theirs, atol=2e-6, rtol=2e-6)
 
 
+@pytest.mark.parametrize("kept", [0, 1 << 24])
 @pytest.mark.parametrize(
     ("b", "t", "heads", "kv"),
     [(2, 7, 4, 2), (2, 64, 2, 2), (3, 130, 4, 4), (2, 193, 4, 1), (1, 1, 2, 1)],
 )
-def test_causal_attention_matches_scaled_dot_product(b: int, t: int, heads: int, kv: int) -> None:
+def test_causal_attention_matches_scaled_dot_product(
+    monkeypatch: pytest.MonkeyPatch, b: int, t: int, heads: int, kv: int, kept: int
+) -> None:
+    monkeypatch.setattr(fused, "KEPT", kept)
     d = 8
     q, k, v = noise(b, t, heads, d), noise(b, t, kv, d, seed=1), noise(b, t, kv, d, seed=2)
     cos, sin = (table.double() for table in fused.rope_tables(t, d, 1e4))
@@ -83,7 +87,7 @@ def test_embedding_gradient_of_a_frequent_token_is_not_lost_in_bf16() -> None:
 def test_cross_entropy_matches_torch(
     monkeypatch: pytest.MonkeyPatch, z_loss: float, chunk: int
 ) -> None:
-    monkeypatch.setattr(fused, "LOSS_CHUNK", chunk)
+    monkeypatch.setattr(fused, "LOSS_ROWS", chunk)
     hidden, head = noise(11, 6), noise(9, 6, seed=1)
     targets = torch.arange(11) % 9
     weights = torch.linspace(0.2, 2.0, 11, dtype=torch.float64)

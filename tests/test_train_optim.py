@@ -14,6 +14,7 @@ from train_tiny import SETTINGS, run, weights
 from regrow.errors import RegrowError
 from regrow.train import rules
 from regrow.train.checkpoint import Checkpoints
+from regrow.train.gradients import Gradients
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import Precision, Trainable, choose
 from regrow.train.rules import orthogonalise
@@ -262,6 +263,23 @@ def test_gathering_twice_adds_in_fp32() -> None:
         trainable.gather()
         parts.append(trainable.gradients.part(0, size).clone())
     assert torch.equal(both, parts[0] + parts[1])
+
+
+def test_a_part_of_the_gradients_may_span_parameters_and_lack_some() -> None:
+    weights = {name: nn.Parameter(torch.zeros(2, dtype=torch.bfloat16)) for name in "abc"}
+    gradients = Gradients(weights)
+    (weights["a"] * torch.tensor([1.0, 2.0])).sum().backward()
+    (weights["c"] * torch.tensor([3.0, 4.0])).sum().backward()
+    gradients.gather()
+    assert gradients.part(1, 5).tolist() == [2.0, 0.0, 0.0, 3.0]
+    assert gradients.part(1, 5).dtype == torch.float32
+    assert gradients.norm(["c"]) == 5.0
+    gradients.scale(0.5)
+    assert gradients.norm(["c"]) == 2.5
+    (weights["b"] * 8.0).sum().backward()
+    gradients.gather(0.25)  # a second pass
+    assert gradients.part(0, 6).tolist() == [0.5, 1.0, 2.0, 2.0, 1.5, 2.0]
+    assert gradients.norm(["c"]) == 2.5
 
 
 def test_clipping_scales_the_gradient_to_the_limit() -> None:

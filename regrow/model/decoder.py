@@ -37,7 +37,7 @@ class Attention(nn.Module):
     def project(self, x_btd: Tensor, norm: Norm | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [b, t, heads, d] and keys and values [b, t, kv_heads, d] of norm(x)."""
         q, k, v = (
-            y.unflatten(2, (-1, self.head_dim))
+            y.view(*y.shape[:2], -1, self.head_dim)
             for y in through(norm, x_btd, self.q, self.k, self.v)
         )
         return q, k, v

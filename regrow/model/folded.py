@@ -7,16 +7,40 @@ where four are enough: the rest is a pass away from them. Each part here keeps t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+#: Bytes in one piece of `together`: what is larger than the heap takes (regrow.train.memory) is
+#: cleared by the system at every use.
+PIECE = 31 << 20
+
 
 def wide(x: Tensor) -> torch.dtype:
     """The dtype that sums of these numbers are kept in: at least fp32."""
     return torch.promote_types(x.dtype, torch.float32)
+
+
+def together(like: Tensor, *shapes: Sequence[int]) -> list[Tensor]:
+    """Uninitialised arrays of these shapes, side by side in as few pieces of memory as may be.
+
+    For what lives equally long. glibc before 2.38 cannot put an aligned block into a hole of just
+    its size, so that many blocks of many lifetimes leave a heap that is a third holes.
+    """
+    parts: list[Tensor] = []
+    sizes = [math.prod(shape) for shape in shapes]
+    while len(parts) < len(sizes):
+        piece = sizes[len(parts) : len(parts) + 1]
+        for size in sizes[len(parts) + 1 :]:
+            if (sum(piece) + size) * like.itemsize > PIECE:
+                break
+            piece.append(size)
+        parts += like.new_empty(sum(piece)).split(piece)
+    return [part.view(*shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _unit(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -61,7 +85,13 @@ class _NormedMaps(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float, *maps: Tensor) -> tuple[Tensor, ...]:
         unit, inverse = _unit(x, eps)
         ctx.save_for_backward(unit, inverse, gain, *maps)
-        return tuple(functional.linear(unit, weight * gain) for weight in maps)
+        made = together(x, *((*x.shape[:-1], len(weight)) for weight in maps))
+        rows = unit.reshape(-1, x.shape[-1])
+        few = len(rows) < len(gain)  # as in generation: there the weights are the larger
+        rows = rows * gain if few else rows
+        for y, weight in zip(made, maps, strict=True):
+            torch.mm(rows, (weight if few else weight * gain).t(), out=y.view(-1, len(weight)))
+        return tuple(made)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:

@@ -11,13 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regrow.model.folded import wide
+from regrow.model.folded import together, wide
 
 #: Queries handled together; a block reads no key after its last query, so smaller blocks skip more
 #: of the masked half, larger ones make better products. 64 was the quickest at context 256.
 QUERY_BLOCK = 64
-#: Rows of logits held at once.
-LOSS_CHUNK = 1024
+#: Bytes of attention weights that a layer keeps for its backward pass; more are made once again.
+KEPT = 1 << 24
+#: Logits held at once, and the most rows of them. Each chunk adds to the head's whole gradient, so
+#: that many small ones cost passes over it.
+LOSS_NUMBERS, LOSS_ROWS = 1 << 23, 1024
 
 
 def rope_tables(
@@ -38,6 +41,12 @@ def rope_tables(
 def rotate(x_bhtd: Tensor, cos_td: Tensor, sin_td: Tensor) -> Tensor:
     """Apply rotary positions; the tables broadcast over batch and heads."""
     return (x_bhtd * cos_td).addcmul_(torch.roll(x_bhtd, x_bhtd.shape[-1] // 2, -1), sin_td)
+
+
+def _rotate_into(out_bhtd: Tensor, x_bhtd: Tensor, cos_td: Tensor, sin_td: Tensor) -> None:
+    """`rotate` into memory that is there already."""
+    torch.mul(x_bhtd, cos_td, out=out_bhtd)
+    out_bhtd.addcmul_(torch.roll(x_bhtd, x_bhtd.shape[-1] // 2, -1), sin_td)
 
 
 def _unrotate(g_bhtd: Tensor, cos_td: Tensor, sin_td: Tensor) -> Tensor:
@@ -75,7 +84,11 @@ def _query_blocks(t: int) -> tuple[int, int]:
     return count, -(-t // count)
 
 
-def apart(documents_bt: Tensor, dtype: torch.dtype) -> list[tuple[int, Tensor]]:
+#: What `apart` gives: for each block of queries, its first key and the bias on the keys from there.
+Seen = list[tuple[int, Tensor]]
+
+
+def apart(documents_bt: Tensor, dtype: torch.dtype) -> Seen:
     """For each block of queries the first key that one of them sees and the bias on the keys from
     there on, [b, 1, size, keys]: -inf on later tokens and on other documents of the row."""
     b, t = documents_bt.shape
@@ -96,6 +109,34 @@ def apart(documents_bt: Tensor, dtype: torch.dtype) -> list[tuple[int, Tensor]]:
     return blocks
 
 
+def _spans(t: int, seen: Seen | None) -> list[tuple[int, int]]:
+    """First key and the end of the keys that each block of queries sees."""
+    count, n = _query_blocks(t)
+    firsts = [first for first, _ in seen] if seen else [0] * count
+    return [(first, min(t, (index + 1) * n)) for index, first in enumerate(firsts)]
+
+
+def _part(scratch_brs: Tensor, keys: int) -> Tensor:
+    """The beginning of a scratch buffer as the weights of so many keys."""
+    b, rows, _ = scratch_brs.shape
+    return scratch_brs.view(-1)[: b * rows * keys].view(b, rows, keys)
+
+
+def _weigh(p_brs: Tensor, q_brd: Tensor, k_btd: Tensor, index: int, seen: Seen | None) -> None:
+    """Fill in the attention weights of the block of queries that has this index."""
+    t, keys = k_btd.shape[1], p_brs.shape[2]
+    n = _query_blocks(t)[1]
+    low, high = index * n, min(t, (index + 1) * n)
+    torch.bmm(q_brd, _turned(k_btd, high - keys, high), out=p_brs)
+    if seen:
+        bias = seen[index][1]
+        p_brs.view(len(bias), -1, n, keys).add_(bias)
+    else:
+        future = q_brd.new_full((n, high - low), float("-inf")).triu_(1)
+        p_brs.view(len(p_brs), -1, n, keys).narrow(3, low, high - low).add_(future)
+    torch.softmax(p_brs, -1, out=p_brs)
+
+
 class _CausalAttention(torch.autograd.Function):
     """Rotation, scores, softmax and values, for full causal rows without padding.
 
@@ -110,32 +151,31 @@ class _CausalAttention(torch.autograd.Function):
         v_btkd: Tensor,
         cos_td: Tensor,
         sin_td: Tensor,
-        seen: list[tuple[int, Tensor]] | None,
+        seen: Seen | None,
     ) -> Tensor:
         b, t, h, d = q_bthd.shape
         kv = k_btkd.shape[2]
         count, n = _query_blocks(t)
         rows, scale = h // kv * n, d**-0.5
+        spans = _spans(t, seen)
+        shapes = [(b, t, h, d), (count, b * kv, rows, d), (b * kv, t, d), (b * kv, t, d)]
+        size = q_bthd.itemsize * b * kv * rows * sum(high - first for first, high in spans)
+        keep = size <= KEPT and any(ctx.needs_input_grad[:3])
+        shapes += [(b * kv, rows, high - first) for first, high in spans if keep]
+        mixed_bthd, q, k, v, *weights = together(q_bthd, *shapes)
+        scratch = q.new_empty(0 if keep else b * kv, rows, t)
         cos_nd, sin_nd = (_blocks(x[None, :, None] * scale, count, n) for x in (cos_td, sin_td))
-        q = rotate(_blocks(q_bthd, count, n), cos_nd, sin_nd).view(count, b * kv, rows, d)
-        k = rotate(k_btkd.transpose(1, 2).contiguous(), cos_td, sin_td).view(b * kv, t, d)
-        v = v_btkd.transpose(1, 2).contiguous().view(b * kv, t, d)
-        future = q.new_full((n, n), float("-inf")).triu_(1)
-        out = torch.empty_like(q)
-        weights = []
-        for index, (query, mixed) in enumerate(zip(q.unbind(), out.unbind(), strict=True)):
-            low, high = index * n, min(t, (index + 1) * n)
-            first = seen[index][0] if seen else 0
-            s = torch.bmm(query, _turned(k, first, high))
-            if seen:
-                s.view(b, h, n, high - first).add_(seen[index][1])
-            else:
-                s.view(b * kv, -1, n, high).narrow(3, low, high - low).add_(future[:, : high - low])
-            p = torch.softmax(s, -1)
-            torch.bmm(p, v.narrow(1, first, high - first), out=mixed)
-            weights.append(p)
+        _rotate_into(q.view(count, b, h, n, d), _blocks(q_bthd, count, n), cos_nd, sin_nd)
+        _rotate_into(k.view(b, kv, t, d), k_btkd.transpose(1, 2).contiguous(), cos_td, sin_td)
+        v.view(b, kv, t, d).copy_(v_btkd.transpose(1, 2))
+        mixed = torch.empty_like(q)
+        for index, (first, high) in enumerate(spans):
+            p = weights[index] if keep else _part(scratch, high - first)
+            _weigh(p, q[index], k, index, seen)
+            torch.bmm(p, v.narrow(1, first, high - first), out=mixed[index])
+        ctx.seen = seen
         ctx.save_for_backward(q, k, v, cos_td, sin_td, cos_nd, sin_nd, *weights)
-        return _unblock(out.view(count, b, h, n, d), t)
+        return mixed_bthd.copy_(_unblock(mixed.view(count, b, h, n, d), t))
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
@@ -145,13 +185,20 @@ class _CausalAttention(torch.autograd.Function):
         n = cos_nd.shape[3]
         go = _blocks(grads[0], count, n).view_as(q)
         dq = torch.empty_like(q)
-        whole = weights[-1].shape[2] == t  # the last block reaches every key: no zeros needed
+        spans = _spans(t, ctx.seen)
+        whole = spans[-1][0] == 0  # the last block reaches every key: no zeros needed
         dk, dv = (k, v) if whole else (torch.zeros_like(k), torch.zeros_like(v))
-        blocks = list(zip(weights, q.unbind(), go.unbind(), dq.unbind(), strict=True))
+        scratch = q.new_empty(0 if weights else bk, q.shape[2], t)
+        blocks = list(zip(q.unbind(), go.unbind(), dq.unbind(), strict=True))
         for index in reversed(range(count)):
-            p, query, d_mixed, d_query = blocks[index]
-            high = min(t, (index + 1) * n)
-            first, keys = high - p.shape[2], p.shape[2]
+            first, high = spans[index]
+            keys = high - first
+            query, d_mixed, d_query = blocks[index]
+            if weights:
+                p = weights[index]
+            else:
+                p = _part(scratch, keys)
+                _weigh(p, query, k, index, ctx.seen)
             dp = torch.bmm(d_mixed, _turned(v, first, high))
             ds = torch._softmax_backward_data(dp, p, -1, p.dtype)
             torch.bmm(ds, k.narrow(1, first, keys), out=d_query)
@@ -173,14 +220,14 @@ def causal_attention(
     v_btkd: Tensor,
     cos_td: Tensor,
     sin_td: Tensor,
-    seen: list[tuple[int, Tensor]] | None = None,
+    seen: Seen | None = None,
 ) -> Tensor:
     """Causal attention over whole rows with rotary positions 0..t-1; returns [b, t, h, d].
 
     `seen` (what `apart` gives) keeps the documents of a row apart.
 
     Faster than `scaled_dot_product_attention` on CPUs at small heads (twice at head size 32 in
-    bf16), at the price of keeping the attention weights for the backward pass.
+    bf16). Up to `KEPT` bytes of attention weights are kept for the backward pass.
     """
     y: Tensor = _CausalAttention.apply(q_bthd, k_btkd, v_btkd, cos_td, sin_td, seen)
     return y
@@ -217,18 +264,22 @@ class _CrossEntropy(torch.autograd.Function):
         train = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         total = weights.sum().clamp_(min=1e-20)
         d_hidden = torch.empty_like(hidden) if train else None
+        d_head = torch.empty_like(head) if train else None
         sums = wide(head)
-        d_head = torch.zeros(head.shape, dtype=sums, device=head.device)
+        d_head_sum = torch.zeros(head.shape if train else (), dtype=sums, device=head.device)
         loss = torch.zeros((), dtype=sums, device=head.device)
-        for low in range(0, hidden.shape[0], LOSS_CHUNK):
-            part = slice(low, low + LOSS_CHUNK)
+        rows = max(1, min(LOSS_ROWS, LOSS_NUMBERS // head.shape[0]))
+        logits = hidden.new_empty(min(rows, hidden.shape[0]), head.shape[0])
+        for low in range(0, hidden.shape[0], rows):
+            part = slice(low, low + rows)
             h, target, weight = hidden[part], targets[part, None], weights[part] / total
-            logits = h @ head.t()
-            p = torch.softmax(logits, -1)
+            p = torch.mm(h, head.t(), out=logits[: len(h)])
+            logit = p.gather(1, target).squeeze(1).to(sums)
+            torch.softmax(p, -1, out=p)  # in place
             nll = -p.gather(1, target).squeeze(1).to(sums).clamp_(min=1e-37).log_()
-            log_z = nll + logits.gather(1, target).squeeze(1).to(sums)
+            log_z = nll + logit
             loss += (weight * (nll + z_loss * log_z.square())).sum()
-            if d_hidden is None:
+            if d_hidden is None or d_head is None:
                 continue
             # d logits = scale * (p - pull * onehot); the row scale goes on the narrow side.
             scale = weight * (1 + 2 * z_loss * log_z)
@@ -237,8 +288,8 @@ class _CrossEntropy(torch.autograd.Function):
             p.index_put_(at, p[at] - pull)  # scatter_add_ copies all of p
             scale = scale[:, None]
             d_hidden[part] = (p @ head).mul_(scale)
-            d_head += p.t() @ (h * scale).to(h.dtype)
-        ctx.save_for_backward(d_hidden, d_head.to(head.dtype) if train else None)
+            d_head_sum += torch.mm(p.t(), (h * scale).to(h.dtype), out=d_head)
+        ctx.save_for_backward(d_hidden, d_head.copy_(d_head_sum) if d_head is not None else None)
         return loss
 
     @staticmethod

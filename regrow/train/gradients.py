@@ -41,7 +41,7 @@ class Gradients:
             return
         if self._total is None:
             self._total = self.part(0, self.size)
-            self._each = [None] * len(self.spans)
+            self._each, self._factor = [None] * len(self.spans), 1.0
         for (low, high), grad in zip(self.spans, new):
             if grad is not None:
                 self._total[low:high].add_(grad.reshape(-1), alpha=weight)
@@ -72,7 +72,7 @@ class Gradients:
     def norm(self, names: Collection[str] | None = None) -> float:
         """The norm of all gradients, or of those of some parameters, summed in fp32."""
         if self._total is not None and names is None:
-            found = [self._total]
+            found: list[Tensor | None] = [self._total]
         else:
             found = [
                 grad if self._total is None else self._total[low:high]
