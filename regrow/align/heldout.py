@@ -54,11 +54,9 @@ def measure(
     `closed` and `right` where the written answer has no such closing.
     """
     talks = [talk for some in sets.values() for talk in some]
-    rows = []
-    for number, talk in enumerate(talks):
-        progress(number, len(talks), phase="measuring losses")
-        rows.append(_loss(model, *laid_out(talk, tokenizer), window))
-    progress(0, 1, phase="drawing answers")
+    progress(0, 1, phase="held-out losses")
+    rows = [_loss(model, *laid_out(talk, tokenizer), window) for talk in talks]
+    progress(0, 1, phase="held-out answers")
     for row, form in zip(rows, _forms(model, tokenizer, talks, length, window), strict=True):
         row |= form
     each = iter(rows)
