@@ -82,7 +82,8 @@ class Session:
         self.samples, self.length, self.temperature = samples, length, temperature
         self.seed = seed
         room = speaker.context - length
-        fits = [p for p in prompts if len(speaker.chat_prompt(p.messages)) <= room]
+        unlike = {prompt.messages: prompt for prompt in prompts}.values()
+        fits = [p for p in unlike if len(speaker.chat_prompt(p.messages)) <= room]
         self.prompts = [fits[i] for i in rng(seed, "rate").permutation(len(fits))]
         if not fits:
             raise RegrowError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def _groups(file: Path, folder: Path, speaker: Any) -> list[list[Any]]:
 
     first = next(read_jsonl(file), {})
     if not {"tokens", "ratings"} <= first.keys():
-        return [[one] for one in compared([file], speaker.tokenizer, speaker.context)]
+        return [[one] for one in compared([file], speaker.tokenizer, sys.maxsize)]
     rated, weights = load_rated(file), weights_of(folder)
     for number, one in enumerate(rated, 1):
         if one.weights != weights:
