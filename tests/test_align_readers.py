@@ -42,6 +42,35 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
             [("user", "Hi"), ("assistant", "Yo")],
         ),
         (
+            {
+                "prompt": [{"role": "user", "content": "Hi"}],
+                "completion": [{"role": "assistant", "content": "Yo"}],
+            },
+            [("user", "Hi"), ("assistant", "Yo")],
+        ),
+        (
+            {
+                "system": "Be kind.",
+                "conversations": [
+                    {"from": "human", "value": "Hi"},
+                    {"from": "gpt", "value": "Yo"},
+                ],
+            },
+            [("system", "Be kind."), ("user", "Hi"), ("assistant", "Yo")],
+        ),
+        (
+            {"system_prompt": "Be kind.", "question": "Hi?", "response": "Yo"},
+            [("system", "Be kind."), ("user", "Hi?"), ("assistant", "Yo")],
+        ),
+        (
+            {"definition": ["Add."], "inputs": "2 2", "targets": ["4", "four"]},
+            [("user", "Add.\n\n2 2"), ("assistant", "4")],
+        ),
+        (
+            {"instruction": "Add.", "instances": [{"input": "2 2", "output": "4"}]},
+            [("user", "Add.\n\n2 2"), ("assistant", "4")],
+        ),
+        (
             {"question": "How many?", "answer": "2 + 3 = <<2+3=5>>5\n#### 5"},
             [("user", "How many?"), ("assistant", "2 + 3 = 5\nThe answer is 5.")],
         ),
@@ -56,6 +85,51 @@ def test_rows_are_told_by_their_keys(
 ) -> None:
     (found,) = read_demonstrations(write(tmp_path / "data.jsonl", row))
     assert [(m.role, m.content) for m in found.messages] == turns
+
+
+def reply(role: str, text: str, rank: int | None, *replies: dict[str, Any]) -> dict[str, Any]:
+    return {"role": role, "text": text, "rank": rank, "replies": list(replies)}
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_tree_gives_every_path_of_best_answers(tmp_path: Path, published: bool) -> None:
+    tree = reply(
+        "prompter", "Why?", None,
+        reply("assistant", "worse", 1, reply("prompter", "Oh?", None)),
+        reply(
+            "assistant", "best", 0,
+            reply("prompter", "And?", None, reply("assistant", "so", None)),
+            reply("prompter", "But?", None, reply("assistant", "no", None)),
+            reply("prompter", "Unanswered?", None),
+        ),
+    )  # fmt: skip
+    row = {"message_tree_id": "1", "prompt": tree} if published else {"tree": tree}
+    found = read_demonstrations(write(tmp_path / "trees.jsonl", row))
+    assert [[turn.content for turn in one.messages] for one in found] == [
+        ["Why?", "best", "And?", "so"], ["Why?", "best", "But?", "no"],
+    ]  # fmt: skip
+
+
+def test_instances_find_the_definition_of_their_task(tmp_path: Path) -> None:
+    write(tmp_path / "tasks.jsonl", {"task": "sum", "definition": "Add."})
+    rows = [
+        {"task": "sum", "input": "2 2", "output": ["4"]},
+        {"task": "none", "input": "", "output": ""},
+    ]
+    (one,) = read_demonstrations(write(tmp_path / "instances.jsonl", *rows))
+    assert (one.family, one.messages[0].content) == ("sum", "Add.\n\n2 2")
+
+
+def test_chosen_and_rejected_may_be_messages_or_answers_to_a_prompt(tmp_path: Path) -> None:
+    asked = {"role": "user", "content": "May I?"}
+    said = [{"role": "assistant", "content": text} for text in ("Yes.", "No.")]
+    rows = [
+        {"chosen": [asked, said[0]], "rejected": [asked, said[1]]},
+        {"prompt": "May I?", "chosen": "Yes.", "rejected": "No."},
+    ]
+    for one in read_comparisons(write(tmp_path / "c.jsonl", *rows)):
+        assert [m.content for m in one.prompt.messages] == ["May I?"]
+        assert (one.answers, one.ratings) == (("Yes.", "No."), (1.0, 0.0))
 
 
 def test_a_file_with_nothing_known_is_one_clear_error(tmp_path: Path) -> None:

@@ -145,6 +145,14 @@ def test_rows_may_be_shorter_than_the_context_and_keep_conversations_apart(tmp_p
     assert record["packing"] == "within"
 
 
+def test_what_rows_leave_out_is_told(tmp_path: Path) -> None:
+    _, record = grow(tmp_path, row_tokens=16)
+    layout = record["layout"]["demonstrations"]
+    assert layout["longer_than_a_row"] > 0 and layout["system_turns_left_out"] == 0
+    (line,) = reading.lines({"layout": record["layout"]})
+    assert line.endswith("longer than a row, of which the end is learnt from")
+
+
 def test_a_trace_knows_what_was_limited_and_kept_aside(tmp_path: Path) -> None:
     from regrow.tree.trace import seen_by
 

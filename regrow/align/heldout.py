@@ -53,14 +53,16 @@ def measure(
     `length` tokens is drawn where it fits the window as well, else its figures are absent; so are
     `closed` and `right` where the written answer has no such closing.
     """
-    out = {}
-    for number, (name, talks) in enumerate(sets.items()):
-        progress(number, len(sets), phase=f"measuring {name}")
-        rows = [_loss(model, *laid_out(talk, tokenizer), window) for talk in talks]
-        for row, form in zip(rows, _forms(model, tokenizer, talks, length, window), strict=True):
-            row |= form
-        out[name] = rows
-    return out
+    talks = [talk for some in sets.values() for talk in some]
+    rows = []
+    for number, talk in enumerate(talks):
+        progress(number, len(talks), phase="measuring losses")
+        rows.append(_loss(model, *laid_out(talk, tokenizer), window))
+    progress(0, 1, phase="drawing answers")
+    for row, form in zip(rows, _forms(model, tokenizer, talks, length, window), strict=True):
+        row |= form
+    each = iter(rows)
+    return {name: [next(each) for _ in some] for name, some in sets.items()}
 
 
 def _loss(model: Decoder, ids: Sequence[int], mask: Sequence[int], window: int) -> dict[str, Any]:

@@ -15,6 +15,12 @@ from regrow.align.tables import Tally
 from regrow.files import read_json, read_jsonl, write_json, write_jsonl
 
 ROWS, COUNTS = "set_aside.jsonl", "reading.json"
+#: What `ConversationRows.layout` counts, in words.
+_LAYOUT = {
+    "longer_than_a_row": "longer than a row, of which the end is learnt from",
+    "without_an_answer_in_a_row": "left out, because no answer fits a row",
+    "system_turns_left_out": "system turns left out, for which the chat template has no place",
+}
 
 
 def note(folder: Path, kind: str, tallies: Sequence[Tally], contaminated: int) -> None:
@@ -53,7 +59,7 @@ def counts(folder: Path) -> dict[str, Any]:
 
 
 def lines(record: Mapping[str, Any]) -> list[str]:
-    """An edge record's counts for the user: a line for each kind of which rows were left out."""
+    """An edge record's counts for the user, a line for each that is not 0."""
     out = []
     for kind, told in record.get("data", {}).items():
         if told["set_aside"]:
@@ -62,4 +68,7 @@ def lines(record: Mapping[str, Any]) -> list[str]:
             out.append(f"{kind}: {share} set aside ({why}); see {ROWS}")
         if told["benchmark_items"]:
             out.append(f"{kind}: {told['benchmark_items']:,} left out, which hold benchmark items")
+    for part in (record, record.get("supervised", {}), record.get("dialogue_tuning", {})):
+        for name, told in part.get("layout", {}).items():
+            out += [f"{name}: {told[key]:,} {said}" for key, said in _LAYOUT.items() if told[key]]
     return out

@@ -72,17 +72,17 @@ def tune(
     length = min(settings.row_tokens or model.config.context, model.config.context)
     total = max(1, tokens // length)
     chosen = lesson(settings, shown, context.seed)
-    rows = conversation_rows(context, model, tokenizer, chosen.shown, name, length)
-    supplies: list[Rows] = [rows]
+    packed = [conversation_rows(context, model, tokenizer, chosen.shown, name, length)]
     shares = [1.0 - settings.dialogues - settings.replay]
     aside = list(chosen.aside)
     if settings.dialogues:
         talks = lesson(settings, conversations(context, "dialogues", "dialogues"), 0, limited=False)
-        supplies.append(
+        packed.append(
             conversation_rows(context, model, tokenizer, talks.shown, "dialogues", length)
         )
         shares.append(settings.dialogues)
         aside += talks.aside
+    supplies: list[Rows] = [*packed]
     if settings.replay:
         supplies.append(_replayed(context, settings, model, tokenizer, total, length))
         shares.append(settings.replay)
@@ -104,7 +104,8 @@ def tune(
     )
     record = {
         "training": summary.to_dict(), "demonstrations": len(chosen.shown), "optimizer": "reset",
-        "packing": settings.packing, "layout": rows.layout, "read": read(supply, summary.seen),
+        "packing": settings.packing, "layout": {one.name: one.layout for one in packed},
+        "read": read(supply, summary.seen),
     }  # fmt: skip
     if adapters is not None:
         parent = (context.node.parent if context.node else None) or ""
