@@ -32,7 +32,9 @@ def test_a_norm_folded_into_maps_is_the_norm_and_then_the_maps(tokens: int) -> N
     assert_same_gradients(ours, plain, (x, gain, *maps))
 
 
-def test_a_gate_and_its_map_are_swiglu() -> None:
+@pytest.mark.parametrize("kept", [0, 1 << 20])
+def test_a_gate_and_its_map_are_swiglu(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folded, "KEPT", kept)
     gate, up, down = noise(2, 5, 6), noise(2, 5, 6, seed=1), noise(4, 6, seed=2)
     plain = functional.linear(functional.silu(gate) * up, down)
     assert_same_gradients(folded.gated_map(gate, up, down), plain, (gate, up, down))
