@@ -99,9 +99,9 @@ def grids(draw: np.random.Generator, times: int, edges: int = 12) -> None:
                 families = labels(sizes)
                 chance = skills(draw, mean, alike, len(sizes))[families]
                 for _ in range(edges):
-                    # the stage moves families up and down, and nothing on the whole
-                    moved = np.clip(chance + draw.normal(0, 0.1, len(sizes))[families], 0, 1)
-                    a, b = draw.random((2, len(families))) < [chance, moved]
+                    # both have families of their own moved up and down, and differ in nothing
+                    moved = draw.normal(0, 0.1, (2, len(sizes)))[:, families]
+                    a, b = draw.random((2, len(families))) < np.clip(chance + moved, 0, 1)
                     found.append(paired_difference(a * 1.0, b * 1.0, families).p)
             single += sum(p < 0.05 for p in found)
             cells += len(found)

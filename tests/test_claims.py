@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -248,10 +249,21 @@ def test_arms_of_two_claims_are_grown_once_and_shared_by_links(garden: Garden) -
     twins = [path for path in runs.glob("*/root") if not path.is_symlink()]
     assert len(twins) == 2  # one for each seed
     assert (runs / place(other, other.arms["wet"], "a", 0).run / "world").is_symlink()
+    shutil.rmtree(runs / "sapling-a-0" / "root")
+    task = growing.Task(place(other, other.arms["wet"], "a", 0), ["wet"])
+    growing.link_shared(runs, task, growing._index(runs))
+    assert not (runs / task.place.run / "root").is_symlink()  # it led nowhere any more
     for claim in (first, other):
         found = evidence.evidence_of(claim, runs, ["a"], range(2))
         assert [one.seed for one in found] == [0, 1]
         assert judge(claim, found).readings[0].found.whole.mean > 0.1
+
+
+def test_the_second_world_gets_as_many_seeds_as_it_takes_to_agree(garden: Garden) -> None:
+    planner = growing.Planner(garden.folder / "runs" / "claims", ["a", "b"], None, 1)
+    runs = [task.place for task in planner.plan(kit.claim()).tasks]
+    assert [run.seed for run in runs if run.variant == "a"] == [0, 1, 2, 3, 4]
+    assert [run.seed for run in runs if run.variant == "b"] == [0, 1, 2]
 
 
 def test_a_budget_leaves_the_dearest_claims_out(garden: Garden) -> None:

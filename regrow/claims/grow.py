@@ -13,6 +13,7 @@ from pathlib import Path
 from regrow.claims.arms import SWEEP_SEED, Place, check, place
 from regrow.claims.claim import Claim
 from regrow.claims.evidence import candidates, recipes_of, swept
+from regrow.claims.verdict import SECOND
 from regrow.errors import RegrowError
 from regrow.tree import calibrate
 from regrow.tree.edge import read_edge
@@ -64,9 +65,11 @@ class Planner:
         """See what has been grown since."""
         self.index = _index(self.runs)
 
-    def seeds_of(self, claim: Claim) -> range:
-        """The seeds of a claim: those asked for, else its own number."""
-        return range(self.seeds or claim.seeds)
+    def seeds_of(self, claim: Claim, variant: str | None = None) -> range:
+        """The seeds of a claim: those asked for, else its own; as many as it takes to agree in a
+        world variant after the first."""
+        own = claim.seeds if variant in (None, self.variants[0]) else min(claim.seeds, SECOND)
+        return range(self.seeds or own)
 
     def plan(self, claim: Claim) -> Plan:
         """The tasks of a claim. Raises RegrowError where its arms differ in more than they may."""
@@ -74,15 +77,16 @@ class Planner:
         now: list[Place] = []
         later: list[Place] = []  # after a sweep has chosen
         for variant in self.variants:
+            seeds = self.seeds_of(claim, variant)
             for arm in claim.arms.values():
                 chosen = swept(claim, arm, self.runs, variant)
                 if chosen is None:
                     tried = candidates(arm)
                     now += [place(claim, arm, variant, SWEEP_SEED, values) for values in tried]
-                    chosen = tried[len(tried) // 2]
-                    later += [place(claim, arm, variant, s, chosen) for s in self.seeds_of(claim)]
+                    half_way = tried[len(tried) // 2]
+                    later += [place(claim, arm, variant, seed, half_way) for seed in seeds]
                 else:
-                    now += [place(claim, arm, variant, s, chosen) for s in self.seeds_of(claim)]
+                    now += [place(claim, arm, variant, seed, chosen) for seed in seeds]
         return Plan(claim, self._tasks(now), self._tasks(later))
 
     def _tasks(self, places: Iterable[Place]) -> list[Task]:
@@ -150,6 +154,8 @@ def link_shared(runs: Path, task: Task, index: Mapping[Key, Path]) -> list[str]:
     linked = []
     needed = [n for to in task.to for n in reversed(lineage(recipe.parents(), to))]
     for name in dict.fromkeys((*BEFORE, *needed)):
+        if (folder / name).is_symlink() and not (folder / name).exists():
+            (folder / name).unlink()  # what it led to was removed
         found = index.get(_key(Grown(recipe, folder), name))
         if found is not None and not (folder / name).exists():
             (folder / name).symlink_to(Path("..") / found.parent.name / name)

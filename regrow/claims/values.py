@@ -26,15 +26,19 @@ class Values:
         return sum(value for value, _ in self.items.values()) / len(self.items)
 
 
-def outcomes_of(node: Path) -> tuple[Outcome, ...]:
+def outcomes_of(node: Path, ability: str, metric: str) -> Sequence[Outcome]:
     """The outcomes of a measured node, read once for as long as its file stays the same."""
     path = node / "items.jsonl.gz"
-    return _read(node, path.stat().st_mtime_ns) if path.is_file() else ()
+    found = _read(node, path.stat().st_mtime_ns) if path.is_file() else {}
+    return found.get((ability, metric), ())
 
 
 @lru_cache(maxsize=256)
-def _read(node: Path, _written: int) -> tuple[Outcome, ...]:
-    return tuple(read_outcomes(node))
+def _read(node: Path, _written: int) -> Mapping[tuple[str, str], Sequence[Outcome]]:
+    found: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    for outcome in read_outcomes(node):
+        found[outcome.ability, outcome.metric].append(outcome)
+    return dict(found)
 
 
 def values_on(node: Path, line: Line, *, twin: bool = False) -> Values | None:
@@ -45,7 +49,7 @@ def values_on(node: Path, line: Line, *, twin: bool = False) -> Values | None:
     by_item: dict[Hashable, list[float]] = defaultdict(list)
     families: dict[Hashable, str] = {}
     level = None
-    for outcome in outcomes_of(node):
+    for outcome in outcomes_of(node, line.ability, line.metric):
         if not line.holds(outcome.ability, outcome.metric, outcome.variant):
             continue
         value = outcome.twin if twin else outcome.value
@@ -83,16 +87,13 @@ def doubts(node: Path) -> tuple[dict[Hashable, tuple[float, str]], set[Hashable]
     """How likely a node finds 'I do not know' by question, and the unanswerable questions."""
     found: dict[Hashable, tuple[float, str]] = {}
     unknown: set[Hashable] = set()
-    for outcome in outcomes_of(node):
-        kind = outcome.variant.get("kind")
+    for outcome in outcomes_of(node, "not_knowing", "admitted"):
         usual = (
             outcome.variant.get("frequency", "100+") == "100+" and "asked" not in outcome.variant
         )
-        if outcome.ability == "not_knowing" and outcome.metric == "admitted" and usual:
-            if outcome.twin is None:
-                continue
+        if usual and outcome.twin is not None:
             found[outcome.identity] = outcome.twin, outcome.family
-            if kind == "unknown":
+            if outcome.variant.get("kind") == "unknown":
                 unknown.add(outcome.identity)
     return found, unknown
 
