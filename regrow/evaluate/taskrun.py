@@ -57,10 +57,10 @@ def _keep(path: Path, found: Sequence[Result]) -> None:
     """Write results over earlier ones of the same task asked the same way."""
     names = ("task", "template", "cell", "shots", "typos", "chat", "n")
     rows = read_json(path) if path.is_file() else []
-    by_name = {tuple(row[name] for name in names): row for row in rows}
+    by_name = {tuple(row.get(name) for name in names): row for row in rows}
     for result in found:
         row = result.to_row()
-        by_name[tuple(row[name] for name in names)] = row
+        by_name[tuple(row.get(name) for name in names)] = row
     write_json(path, list(by_name.values()))
 
 
