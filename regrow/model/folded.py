@@ -18,8 +18,8 @@ from torch.nn import functional
 #: Bytes in one piece of `together`: what is larger than the heap takes (regrow.train.memory) is
 #: cleared by the system at every use.
 PIECE = 31 << 20
-#: Bytes of a gate that is kept with its product for the backward pass; of a larger one both are made
-#: once again, for a third less memory and some percent more time.
+#: Bytes of a gate that is kept with its product for the backward pass; of a larger one both are
+#: made once again, for a third less memory and some percent more time.
 KEPT = 2 << 20
 
 
