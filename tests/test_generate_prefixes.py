@@ -125,11 +125,12 @@ def test_choices_share_their_prompt_and_prompts_their_examples(
     assert tokens_read(MODELS["llama"], monkeypatch, pairs) == 12 + 10 * 2 + 30
 
 
-def test_rows_of_very_uneven_numbers_share_as_well() -> None:
+@pytest.mark.parametrize("owners", [[3, 0, 0, 0, 0, 0, 1], [1, 0, 3, 2], [0, 0, 1, 2, 3, 3]])
+def test_rows_of_any_number_and_order_share(owners: list[int]) -> None:
     model = MODELS["llama-gqa"]
     stems = [[1, 2, 3], [4, 5], [6], [7, 8]]
-    owner = torch.tensor([3, 0, 0, 0, 0, 0, 1])
-    new = torch.arange(10, 17)[:, None]
+    owner = torch.tensor(owners)
+    new = torch.arange(10, 10 + len(owners))[:, None]
     with torch.inference_mode():
         _, cache = prefill(model, stems, [0] * 4)
         found = model(new, cache=cache.branch(owner, 1))[:, 0]

@@ -113,7 +113,8 @@ class Branching:
         self.slots = owner_b * self.most + rank
         #: Uneven rows would mostly multiply nothing; then each gets a copy of its owner's keys.
         self.uneven = len(sizes) * self.most > 2 * len(owner_b)
-        self.whole = len(sizes) * self.most == len(owner_b) and bool((order == self.slots).all())
+        in_order = torch.arange(len(order), device=order.device)
+        self.whole = len(sizes) * self.most == len(order) and torch.equal(self.slots, in_order)
 
     def product(self, x_bkrn: Tensor, shared_pknm: Tensor) -> Tensor:
         """x times the matrix of its owner, [b, kv, r, m]."""
