@@ -169,7 +169,7 @@ def test_text_that_a_table_cannot_decode_costs_its_own_row(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("cut.jsonl.gz", gzip.compress(b'{"prompt": "a", "completion": "b"}\n' * 99)[:40]),
+        ("cut.jsonl.gz", gzip.compress(b'{"prompt": "a", "completion": "b"}\n' * 99, mtime=0)[:40]),
         ("none.parquet", b"PAR1"),
         ("one.json", b"{}"),
         ("no.zst", b"plain"),
