@@ -15,6 +15,7 @@ from regrow.files import read_jsonl, write_jsonl
 from regrow.model.decoder import Decoder
 from regrow.model.folder import load_model
 from regrow.records import Conversation, Message
+from regrow.train.loop import Run
 from regrow.tree.load import validate
 from regrow.tree.recipe import Recipe
 from regrow.tree.settings import SupervisedSettings
@@ -127,7 +128,7 @@ class Killed(Exception):
 
 
 def test_a_stage_moves_its_adapters_only_and_goes_on_to_the_same_bits(
-    llama: Path, tmp_path: Path
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = stage(llama, tmp_path / "whole")
     record = supervised(whole)
@@ -140,14 +141,21 @@ def test_a_stage_moves_its_adapters_only_and_goes_on_to_the_same_bits(
         f"blocks.{n}.{one}.weight" for n in range(2) for one in ("attention.q", "down")
     }
     cut = stage(llama, tmp_path / "cut")
+    step, taken = Run.step, []
 
-    def kill(done: int, total: int, **told: Any) -> None:
-        if told.get("phase") == "training" and done >= 12:
+    def killed_once(run: Run, *batch: Any) -> Any:
+        if run.state.step == 6 and 6 not in taken:
+            taken.append(6)
+            run.save()
             raise Killed
+        taken.append(run.state.step)
+        return step(run, *batch)
 
+    monkeypatch.setattr(Run, "step", killed_once)
     with pytest.raises(Killed):
-        supervised(StageContext(**{**vars(cut), "progress": kill}))
+        supervised(cut)
     assert not (cut.folder / "model.safetensors").exists()
     supervised(cut)
+    assert taken[:8] == [0, 1, 2, 3, 4, 5, 6, 6]
     for name in ("model.safetensors", "adapter/adapter_model.safetensors"):
         assert (cut.folder / name).read_bytes() == (whole.folder / name).read_bytes()

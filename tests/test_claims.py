@@ -344,7 +344,7 @@ def test_pages_and_markdown_tell_effect_seeds_and_what_waits(tmp_path: Path) -> 
     text = summary(verdicts, list(ledger().values()))
     assert "| A7 | undecided | supported | a 3, b 1 | rules | up | +0." in text
     assert "**A5** Generalising to unseen tasks" in text
-    assert "Waits for the setting task_types" in text
+    assert "Waits for retrieval at answering time" in text
 
 
 def test_made_of_does_not_count_names(garden: Garden) -> None:

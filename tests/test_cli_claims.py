@@ -17,7 +17,7 @@ def test_the_list_tells_each_claim_and_what_it_waits_for(garden: Garden) -> None
     code, out, _ = garden.call("claims", "--list")
     assert code == 0
     assert "A7   E            Code training gives code generation and understanding" in out
-    assert "waits for the setting task_types: N on supervised stages" in out
+    assert "waits for retrieval at answering time" in out
     rows = json.loads(garden.call("claims", "--json")[1])
     assert len(rows) == 53
     assert {row["id"] for row in rows if row["waiting"]} >= {"C3", "C6"}

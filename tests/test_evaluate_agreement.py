@@ -52,7 +52,7 @@ def test_the_error_is_clustered_by_prompt() -> None:
     assert told["accuracy"] == 0.5
     # Ten prompts of which half are right: sqrt(10/9 * .25 / 10), whatever the raters' number.
     assert told["accuracy_error"] == pytest.approx(math.sqrt(10 / 9 * 0.025), abs=1e-4)
-    naive, _ = clustered_error([float(n < 20) for n in range(40)], range(40))
+    naive, *_ = clustered_error([float(n < 20) for n in range(40)], range(40))
     assert told["accuracy_error"] > 1.9 * naive
 
 

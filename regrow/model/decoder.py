@@ -11,7 +11,7 @@ from regrow.model import folded, fused
 from regrow.model.attention import Cache, Cached, Sight, View, WholeRows
 from regrow.model.config import ModelConfig
 from regrow.model.init import draw_weights
-from regrow.model.norms import Norm, through
+from regrow.model.norms import Norm, is_product, through
 
 
 class Linear(nn.Linear):
@@ -83,7 +83,7 @@ class Block(nn.Module):
         # Gate and up stay apart: silu over a strided half costs twice as much as two products.
         if self.gate is not None:
             gate, up = through(norm, x, self.gate, self.up)
-            if kind == "swiglu" and self.down.bias is None:
+            if kind == "swiglu" and is_product(self.down):
                 return folded.gated_map(gate, up, self.down.weight)
             hidden = (functional.silu(gate) if kind == "swiglu" else functional.gelu(gate)) * up
         else:

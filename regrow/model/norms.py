@@ -27,10 +27,15 @@ class Norm(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
+def is_product(one: nn.Module) -> bool:
+    """Whether a map is a product with its weights and nothing else: no bias, no adapter around."""
+    return isinstance(one, nn.Linear) and one.bias is None
+
+
 def through(norm: Norm | None, x: Tensor, *maps: nn.Linear) -> tuple[Tensor, ...]:
     """The norm's output, or x itself where there is none, through each of the maps."""
     plain = norm is not None and norm.rms and norm.bias is None
-    if norm is not None and plain and all(one.bias is None for one in maps):
+    if norm is not None and plain and all(map(is_product, maps)):
         return folded.normed_maps(x, norm.weight, norm.eps, *(one.weight for one in maps))
     y = x if norm is None else norm(x)
     return tuple(one(y) for one in maps)
