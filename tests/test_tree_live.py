@@ -66,6 +66,25 @@ def test_a_step_taken_up_again_counts_only_what_it_did_since(clock: Clock) -> No
     assert board.views["oak"].left(clock.now, 1.0) == 20.0
 
 
+def test_a_step_in_its_second_part_is_reckoned_by_that_part_and_by_what_was_expected(
+    clock: Clock,
+) -> None:
+    board = Board(STEPS, SECONDS, 1)
+    view = board.views["oak"]
+    board.begin("oak")
+    board.progress("oak", 0, 1000, {"phase": "sampling"})
+    clock.now += 30
+    board.progress("oak", 1000, 1000, {"phase": "sampling"})
+    board.progress("oak", 0, 50, {"phase": "ppo"})
+    assert view.left(clock.now, 1.0) == 70.0  # of the hundred that were expected
+    clock.now += 10
+    board.progress("oak", 5, 50, {"phase": "ppo"})
+    assert view.left(clock.now, 1.0) == 90.0  # ten seconds for five
+    clock.now += 10
+    board.progress("oak", 45, 50, {"phase": "ppo"})
+    assert view.left(clock.now, 1.0) == 50.0
+
+
 def test_a_slow_machine_stretches_what_has_not_begun(clock: Clock) -> None:
     board = Board(STEPS, SECONDS, 1)
     board.begin("oak")

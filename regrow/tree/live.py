@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class View:
-    """Where one step stands. `state` is waiting, running or done."""
+    """Where one step stands. `state` is waiting, running or done.
+
+    A step may have parts (sampling, a reward model, PPO), each with a count of its own.
+    """
 
     expected: float
     state: str = "waiting"
@@ -25,6 +28,8 @@ class View:
     total: float = 0.0
     first: float = 0.0  # what was done already when it was taken up again
     began: float = 0.0
+    since: float = 0.0  # when the part began that it is in
+    parts: int = 0
     seconds: float = 0.0
     metrics: dict[str, Any] = field(default_factory=dict)
 
@@ -41,10 +46,13 @@ class View:
             return 0.0
         if self.state == "waiting":
             return self.expected * pace
-        spent = now - self.began
+        spent = now - self.since
         moved = self.done - self.first
+        later = max(self.expected * pace - (now - self.began), 0.0) if self.parts > 1 else 0.0
         if self.total and moved > 0.03 * (self.total - self.first) and spent > 1:
-            return spent * (self.total - self.done) / moved
+            return max(spent * (self.total - self.done) / moved, later)
+        if self.parts > 1:
+            return later
         return max(self.expected * pace * (1 - self.share) - spent * (not self.done), 0.0)
 
 
@@ -66,13 +74,16 @@ class Board:
         """A step has been started."""
         view = self.views[name]
         view.state, view.began = "running", time.monotonic()
+        view.since = view.began
         self.news.append((name, "begin"))
 
     def progress(self, name: str, done: float, total: float, metrics: Mapping[str, Any]) -> None:
         """A step has moved."""
         view = self.views[name]
-        if not view.total:
+        if total != view.total or done < view.done:
             view.first = done if done < total else 0.0
+            view.since = time.monotonic() if view.parts else view.began
+            view.parts += 1
         view.done, view.total = done, total
         view.metrics.update(metrics)
 
