@@ -226,8 +226,19 @@ def test_numbers_are_said_shortly(value: float, said: str) -> None:
 
 
 def test_parts_of_a_training_follow_one_another_on_the_token_axis() -> None:
-    rows = [{"tokens": 100, "loss": 3.0}, {"tokens": 200, "loss": 2.0}, {"tokens": 50, "loss": 1.0}]
-    assert smooth(rows, "loss") == [(100, 3.0), (200, 2.0), (250, 1.0)]
+    rows = [
+        {"step": 0, "tokens": 100, "loss": 3.0}, {"step": 1, "tokens": 200, "loss": 2.0},
+        {"step": 0, "tokens": 50, "loss": 1.0}, {"step": 1, "tokens": 100, "loss": 0.9},
+        {"step": 1, "tokens": 60, "reward": 0.5}, {"step": 2, "tokens": 40, "reward": 0.6},
+    ]  # fmt: skip
+    assert smooth(rows, "loss") == [(100, 3.0), (200, 2.0), (250, 1.0), (300, 0.9)]
+    assert smooth(rows, "reward") == [(360, 0.5), (400, 0.6)]
+
+
+def test_a_batch_left_out_and_a_step_gone_back_to_do_not_stretch_the_token_axis() -> None:
+    counts = [(0, 100), (1, 200), (2, 200), (3, 300), (2, 200), (3, 300), (4, 400)]
+    rows = [{"step": n, "tokens": tokens, "loss": float(n)} for n, tokens in counts]
+    assert [x for x, _ in smooth(rows, "loss")] == [100, 200, 200, 200, 300, 400]
 
 
 def test_steps_of_ppo_count_their_own_tokens() -> None:

@@ -161,16 +161,19 @@ def smooth(
 ) -> list[tuple[float, float]]:
     """(tokens, mean of the metric) over at most `most` equal pieces of a training.
 
-    Tokens are those so far. Rows of PPO, and parts of a training that follow one another, count
-    their own: wherever the count does not grow, it goes on from the row before.
+    Tokens are those so far. Each row of PPO counts its own, and so does each part of a training
+    that follows another, from step 0 on. A training that went back to an earlier step is drawn as
+    it went on from there; a batch that was left out adds none.
     """
     points: list[tuple[float, float]] = []
     begun = last = 0.0
-    own = any("policy_loss" in row or "reward" in row for row in metrics)
     for row in metrics:
         tokens = float(row.get("tokens", row.get("step", 0)))
-        begun = last if own or begun + tokens <= last else begun
+        if "reward" in row or (row.get("step", 0) == 0 and begun + tokens <= last):
+            begun = last
         last = begun + tokens
+        while points and points[-1][0] > last:
+            points.pop()
         if row.get(key) is not None:
             points.append((last, float(row[key])))
     size = max(1, -(-len(points) // most))
