@@ -136,7 +136,8 @@ def training(run: Run) -> str:
     )  # fmt: skip
     panels = []
     for title, key, nodes in groups:
-        series = [Series(n.name, p) for n in nodes if len(p := smooth(n.metrics, key)) > 1]
+        rows = {n.name: [r for r in n.metrics if key == "loss" or "reward" in r] for n in nodes}
+        series = [Series(name, p) for name, r in rows.items() if len(p := smooth(r, key)) > 1]
         if series:
             low = min(y for one in series for _, y in one.points)
             high = max(y for one in series for _, y in one.points)
