@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -105,6 +106,8 @@ class Garden:
         return subprocess.Popen(
             [sys.executable, "-m", "regrow.cli", "run", "sapling.yaml", *words],
             env=os.environ | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            # Shells start what runs in the background deaf to Ctrl-C, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
 
     def finish(self, *words: str, **env: str) -> tuple[int, str, str]:
