@@ -198,14 +198,17 @@ def show_leftovers(run: Path, found: Sequence[Leftover]) -> None:
 def show_scores(node: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """One line a score."""
     table = Table(title=node, box=None, pad_edge=False)
-    for heading in ("ability", "variant", "n", "score", "95 %", "chance"):
-        table.add_column(heading, justify="left" if heading in ("ability", "variant") else "right")
+    words = ("ability", "metric", "variant")
+    for heading in (*words, "n", "score", "95 %", "chance"):
+        table.add_column(heading, justify="left" if heading in words else "right")
     for row in rows:
         variant = ", ".join(f"{key} {value}" for key, value in row["variant"].items())
         chance = "" if row["chance"] is None else f"{row['chance']:.2f}"
         interval = f"{row['low']:.2f}-{row['high']:.2f}" if row["low"] is not None else ""
         score = f"{row['score']:.3f}"
-        table.add_row(row["ability"], variant, str(row["n"]), score, interval, chance)
+        table.add_row(
+            row["ability"], row["metric"], variant, str(row["n"]), score, interval, chance
+        )
     _console().print(table)
 
 
