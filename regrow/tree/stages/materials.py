@@ -160,12 +160,12 @@ def conversations(context: StageContext, world: str, kind: str) -> list[Conversa
     read = read_prompts if kind == "prompts" else read_demonstrations
     tallies = [Tally(name) for name in getattr(data, kind)]
     real = [one for file, tally in zip(files, tallies) for one in read(file, tally)]
-    clean = _uncontaminated(context, real)
+    clean = uncontaminated(context, real)
     reading.note(context.folder, kind, tallies, contaminated=len(real) - len(clean))
     return blend(rows, clean, data.share, context.seed)
 
 
-def _uncontaminated(context: StageContext, real: list[Conversation]) -> list[Conversation]:
+def uncontaminated(context: StageContext, real: list[Conversation]) -> list[Conversation]:
     """Real conversations in which no item of a benchmark stands, by the corpus's n-grams."""
     from regrow.corpus.decontaminate import find
     from regrow.corpus.grams import hash_words

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from regrow.errors import RegrowError
 from regrow.records import Message
 from regrow.tree.stage import StageContext
-from regrow.tree.stages.materials import _uncontaminated, data_files, world_rows
+from regrow.tree.stages.materials import data_files, uncontaminated, world_rows
 
 if TYPE_CHECKING:
     from regrow.tree.stages.rating import Asked
@@ -51,7 +51,7 @@ def human_ratings(context: StageContext, asked: Asked) -> list[Any] | None:
                     f"{line} names an unknown sample: its answer {n} is not what its token ids say "
                     f"to {asked.folder.name}; take the line out, or rate it again"
                 )
-    clean = {talk.messages for talk in _uncontaminated(context, [one.prompt for one in rated])}
+    clean = {talk.messages for talk in uncontaminated(context, [one.prompt for one in rated])}
     found = [one for one in rated if one.ratings and one.prompt.messages in clean]
     if not found:
         raise RegrowError(f"{file} holds no rating; rate some answers: regrow rate {asked.folder}")
