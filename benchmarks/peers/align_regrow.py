@@ -39,10 +39,13 @@ class Numbers:
     """A tokenizer whose texts are token ids in figures; a talk is its prompt and its answer."""
 
     pad, eos, end, start, assistant = PAD, EOS, EOS, EOS, 2
-    vocabulary = wanted.vocabulary
+    vocabulary, holds_system = wanted.vocabulary, True
 
     def decode(self, ids: Sequence[int]) -> str:
         return " ".join(map(str, ids))
+
+    def drops(self, messages: Sequence[Message]) -> str | None:
+        return None
 
     def chat(self, messages: Sequence[Message], answer: bool = False) -> tuple[list[int], Any]:
         parts = [list(map(int, message.content.split())) for message in messages]
