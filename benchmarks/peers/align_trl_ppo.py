@@ -38,7 +38,7 @@ with tempfile.TemporaryDirectory() as folder:
         bf16=wanted.setting == "autocast",
         optim="adamw_torch_fused",
         gradient_checkpointing=False,
-        per_device_train_batch_size=episodes // 4,
+        per_device_train_batch_size=episodes,  # its step is this many, whatever the minibatches
         gradient_accumulation_steps=1,
         num_mini_batches=4,
         num_ppo_epochs=1,

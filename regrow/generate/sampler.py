@@ -134,12 +134,17 @@ class _Batch:
         self.alive = [sample for group in samples for sample in group]
         counts = torch.tensor([len(group) for group in samples], device=self.device)
         rows = torch.arange(len(prompts), device=self.device).repeat_interleave(counts)
+        limit = max(len(sample.draws) for sample in self.alive)
         hidden, cache = prefill(model, prompts, cuts)
-        # The prompts' keys stay as they are, in memory of their own: products copy what grows.
-        self.cache = cache.branch(rows, max(len(sample.draws) for sample in self.alive))
+        if self.device.type == "cpu":  # one query a row: there fp32 is the quicker
+            cache = cache.to(torch.float32)
+        if len(rows) > len(prompts):  # samples share their prompt
+            self.cache = cache.branch(rows, limit)
+        else:
+            self.cache, cache.length = cache, cache.length + limit
         self.hidden = hidden[rows]
         self.longest = max(map(len, sampling.stop_strings), default=0)
-        draws = np.zeros((len(self.alive), max(len(sample.draws) for sample in self.alive)))
+        draws = np.zeros((len(self.alive), limit))
         for row, sample in zip(draws, self.alive):
             row[: len(sample.draws)] = sample.draws
         self.draws, self.drawn = torch.from_numpy(draws).to(self.device), 0

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from regrow.errors import RegrowError
 from regrow.model import folded, fused
-from regrow.model.attention import Cache, Cached, Sight, View, WholeRows
+from regrow.model.attention import Cached, Sight, View, WholeRows
+from regrow.model.cache import Cache
 from regrow.model.config import ModelConfig
 from regrow.model.init import draw_weights
 from regrow.model.norms import Norm, is_product, through
