@@ -142,7 +142,7 @@ class _Batch:
             self.cache = cache.branch(rows, limit)
         else:
             self.cache, cache.length = cache, cache.length + limit
-        self.hidden = hidden[rows]
+        self.hidden, self.head = hidden[rows], model.head_weight.float()
         self.longest = max(map(len, sampling.stop_strings), default=0)
         draws = np.zeros((len(self.alive), limit))
         for row, sample in zip(draws, self.alive):
@@ -152,7 +152,7 @@ class _Batch:
     def step(self) -> None:
         """Choose a token for every live sample and feed it."""
         draws, self.drawn = self.draws[:, self.drawn], self.drawn + 1
-        ids, logprobs = choose(self.model.logits(self.hidden), self.sampling, draws)
+        ids, logprobs = choose(self.model.logits(self.hidden, self.head), self.sampling, draws)
         for sample, token, logprob in zip(self.alive, ids.tolist(), logprobs.tolist()):
             if not sample.done:
                 self._take(sample, token, logprob)
