@@ -69,7 +69,7 @@ def encode(source: Path, tokenizer: str) -> Callable[[], list[list[int]]]:
 
     def work() -> list[list[int]]:
         batches = (texts[i : i + 512] for i in range(0, len(texts), 512))
-        return [list(map(int, ids)) for batch in batches for ids in loaded.encode_batch(batch)]
+        return [ids for batch in batches for ids in loaded.encode_batch(batch)]
 
     return work
 
