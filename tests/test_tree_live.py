@@ -54,7 +54,7 @@ def test_a_step_on_its_way_is_reckoned_by_its_own_speed(clock: Clock) -> None:
     board.progress("oak", 25, 100, {"loss": 2.0})
     board.views["oak"].first = 0.0
     assert board.views["oak"].left(clock.now, 1.0) == 150.0
-    assert board.left() == 150.0 + 72.0
+    assert board.left() == 150.0 + 2 * 72.0  # what has not begun at the same pace
 
 
 def test_a_step_taken_up_again_counts_only_what_it_did_since(clock: Clock) -> None:
@@ -94,6 +94,16 @@ def test_a_slow_machine_stretches_what_has_not_begun(clock: Clock) -> None:
     assert board.left() == 2 * 72.0
 
 
+def test_what_a_running_step_shows_of_the_machine_counts_before_it_ends(clock: Clock) -> None:
+    board = Board(STEPS, SECONDS, 1)
+    board.begin("oak")
+    board.progress("oak", 0, 1000, {})
+    clock.now += 30
+    board.progress("oak", 100, 1000, {})  # a tenth of 100 s in 30
+    assert board.pace() == pytest.approx(3.0)
+    assert board.left() == pytest.approx(9 * 30 + 3 * 72.0)
+
+
 def test_the_tree_is_drawn_with_children_under_their_parents() -> None:
     names = ["world", "corpus", *PARENTS, "report"]
     board = Board([Step(name, "", (), "missing") for name in names], {}, 1)
@@ -119,7 +129,7 @@ def test_the_live_tree_shows_progress_loss_speed_and_what_is_left(clock: Clock) 
     out = io.StringIO()
     Console(file=out, width=100).print(LiveDisplay("laptop", PARENTS).draw(board))
     text = out.getvalue()
-    assert "laptop   20s gone, 1m32s to go" in text
+    assert "laptop   20s gone, 49s to go" in text  # 20 of oak, and 72 expected at a pace of .4
     for part in ("✓ world", "▸ oak", "text  loss 1.234  12.3k tokens/s", "20s left", "~50s"):
         assert part in text
 

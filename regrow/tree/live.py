@@ -99,11 +99,16 @@ class Board:
         return time.monotonic() - self.began
 
     def pace(self) -> float:
-        """How much slower than expected the machine has been, from what has finished here."""
-        over = [v for v in self.views.values() if v.state == "done" and v.began and v.expected]
-        expected = sum(view.expected for view in over)
-        actual = sum(view.seconds for view in over)
-        return min(4.0, max(0.25, actual / expected)) if expected > 5 else 1.0
+        """How much slower than expected the machine is, from what it has done here so far."""
+        now, expected, actual = time.monotonic(), 0.0, 0.0
+        for view in self.views.values():
+            if view.state == "done" and view.began:
+                expected, actual = expected + view.expected, actual + view.seconds
+            elif view.state == "running" and view.parts == 1:
+                moved = (view.done - view.first) / max(1.0, view.total)
+                if moved > 0.05:
+                    expected, actual = expected + view.expected * moved, actual + now - view.began
+        return min(20.0, max(0.05, actual / expected)) if expected > 5 else 1.0
 
     def left(self) -> float:
         """Seconds until the whole is done."""
