@@ -21,9 +21,9 @@ QUERY_BLOCK = 256
 
 
 def _packed(x: Tensor) -> Tensor:
-    """Without holes where the numbers are short: products of those would fill them themselves, and
-    not as well. Products in fp32 read over holes."""
-    return x if x.dtype == torch.float32 else x.contiguous()
+    """Without holes, where that helps: on a CPU batched products of short numbers would fill holes
+    themselves, and not as well; those of fp32, and an accelerator's, read over them."""
+    return x.contiguous() if x.device.type == "cpu" and x.dtype != torch.float32 else x
 
 
 class View(Protocol):
