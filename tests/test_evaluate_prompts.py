@@ -36,9 +36,12 @@ def asker(tokenizer: Tokenizer, context: int = 256, chat: bool = False) -> Asker
     return Asker(tokenizer, context, chat=chat, every_template=True)
 
 
-def test_every_few_shot_ability_has_at_least_three_templates() -> None:
-    assert min(map(len, (prompts.QUESTION, prompts.OPEN, prompts.PROBLEM, prompts.TRANSCRIPT))) >= 3
-    assert len(prompts.pair_templates(item("in_context"))) == 3
+def test_pairs_are_asked_in_the_items_own_format_and_two_others() -> None:
+    asked = item("in_context", check={"format": "In: {x} Out: {y}"})
+    names = [one.name for one in prompts.pair_templates(asked)]
+    assert names == ["In: {x} Out: {y}", "- {x} = {y}", "Input: {x} / Output: {y}"]
+    labels = item("in_context", check={"format": "- {x} {y}", "formats": ["- {x} {y}", "{x}: {y}"]})
+    assert [one.name for one in prompts.pair_templates(labels)] == ["- {x} {y}", "{x}: {y}"]
 
 
 def test_a_pair_format_becomes_a_template_whose_answer_takes_its_space_along() -> None:
@@ -57,15 +60,15 @@ def test_an_answer_in_the_middle_of_a_format_stops_at_what_follows() -> None:
 
 def test_an_item_is_always_dealt_the_same_template_and_items_share_them_out() -> None:
     chosen = [
-        prompts.pick(prompts.QUESTION, item("knowledge", id=f"i{n}"), False)[0].name
+        prompts.dealt("knowledge", item("knowledge", id=f"i{n}"), False)[0].name
         for n in range(60)
     ]
     again = [
-        prompts.pick(prompts.QUESTION, item("knowledge", id=f"i{n}"), False)[0].name
+        prompts.dealt("knowledge", item("knowledge", id=f"i{n}"), False)[0].name
         for n in range(60)
     ]
     assert chosen == again
-    assert min(chosen.count(t.name) for t in prompts.QUESTION) >= 10
+    assert min(chosen.count(t.name) for t in prompts.templates("knowledge")) >= 10
 
 
 def test_in_context_items_are_asked_with_the_last_k_shots(tokenizer: Tokenizer) -> None:

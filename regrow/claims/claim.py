@@ -174,7 +174,8 @@ class Claim(Strict):
 def _has_twin(line: Line, measure: Measure) -> None:
     """Exact match alone makes jumps out of smooth growth (Schaeffer et al. 2023): refused."""
     smooth = line.metric in COUNTS or line.unit != "share"
-    if not (smooth or ABILITIES[line.ability].twin or measure.twin or measure.no_twin):
+    own = ABILITIES[line.ability].metrics[line.metric].twin
+    if not (smooth or own or measure.twin or measure.no_twin):
         raise ValueError(
             f"{measure.name}: {line.ability} has no continuous twin; name a line that stands "
             "beside it (twin: LINE), or say why there is none (no_twin: WHY)"

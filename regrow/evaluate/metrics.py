@@ -6,15 +6,17 @@ import ast
 import re
 import string
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from regrow.align.verify import final_number
 from regrow.evaluate.judges import normal
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_NUMBER = re.compile(r"-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+_SAME = Decimal("5e-7")
 
 
 def exact(text: str, answer: str) -> float:
@@ -38,13 +40,9 @@ def _bare(text: str) -> str:
 
 
 def number(text: str, answer: str) -> float:
-    """The last number in the text has the value of the answer."""
-    found, right = _NUMBER.findall(text), _NUMBER.findall(answer)
-    return float(bool(found) and bool(right) and _amount(found[-1]) == _amount(right[-1]))
-
-
-def _amount(text: str) -> float:
-    return round(float(text.replace(",", "")), 6)
+    """The final number of the text has the value of the answer, to the sixth decimal place."""
+    found, right = final_number(text), final_number(answer)
+    return float(found is not None and right is not None and abs(found - right) < _SAME)
 
 
 def literal(text: str, answer: str) -> float:

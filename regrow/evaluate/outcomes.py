@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from regrow.evaluate.abilities import COUNTS, LINES, Line, chance, find
+from regrow.evaluate.abilities import ABILITIES, COUNTS, LINES, Line, chance
 from regrow.evaluate.statistics import clustered_mean
 from regrow.files import read_json, read_jsonl
 
@@ -19,7 +19,9 @@ class Outcome:
     """What one node did on one item in one variant, by one metric.
 
     `twin` is the continuous measure beside it, None where there is none. `output` is what the node
-    wrote, shortened.
+    wrote, shortened. `confidence` is the probability that it gave to this answer, None where that
+    is not of the whole answer. `chance` is what guessing gives where no ability of the registry
+    says so.
     """
 
     ability: str
@@ -32,6 +34,8 @@ class Outcome:
     asked: str = "plain"
     template: str = ""
     output: str = ""
+    confidence: float | None = None
+    chance: float | None = None
 
     @property
     def identity(self) -> tuple[str, tuple[tuple[str, str], ...], str]:
@@ -104,7 +108,7 @@ def score(
     if len(means) > 1:
         centre = sum(means.values()) / len(means)
         spread = math.sqrt(sum((m - centre) ** 2 for m in means.values()) / (len(means) - 1))
-    levels = [chance(o.ability, o.metric, o.variant) for o in outcomes]
+    levels = [_level(o) for o in outcomes]
     guessed = levels[0]
     if len(set(levels)) > 1:  # items with more choices and with fewer
         guessed = sum(level or 0.0 for level in levels) / len(levels)
@@ -114,6 +118,13 @@ def score(
         first.asked, sum(twins) / len(twins) if twins else None, means, spread,
         line.name if line else "",
     )  # fmt: skip
+
+
+def _level(outcome: Outcome) -> float | None:
+    """What guessing gives on an item."""
+    if outcome.chance is not None:
+        return outcome.chance
+    return chance(outcome.ability, outcome.metric, outcome.variant)
 
 
 def scores(node: str, outcomes: Iterable[Outcome], seed: int) -> list[Score]:
@@ -142,7 +153,8 @@ def scores(node: str, outcomes: Iterable[Outcome], seed: int) -> list[Score]:
 
 def groups(outcome: Outcome) -> list[tuple[tuple[str, str], ...]]:
     """The variants in which an outcome counts: its whole split, or the groups of its ability."""
-    by = find(outcome.ability).by or (tuple(outcome.variant),)
+    known = ABILITIES.get(outcome.ability)
+    by = (known.by if known else ()) or (tuple(outcome.variant),)
     chosen = [
         tuple(sorted((k, v) for k, v in outcome.variant.items() if k in keys or k == "asked"))
         for keys in by

@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import TemplateError, UndefinedError
 
 from regrow.errors import RegrowError
-from regrow.evaluate.taskfile import Row, Task, render, value
+from regrow.evaluate.declared import Row, render, value
+from regrow.evaluate.taskfile import Task
 from regrow.evaluate.typos import misspelt
 from regrow.files import read_jsonl
 from regrow.seeds import derive

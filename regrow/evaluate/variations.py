@@ -12,46 +12,31 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from random import Random
 
+from regrow.align.verify import final_number
 from regrow.evaluate import prompts
-from regrow.evaluate.judges import Verdicts, final_number, says
+from regrow.evaluate.abilities import find
+from regrow.evaluate.judges import Verdicts, says, solves
 from regrow.evaluate.plans import MANNER, Asker, Decoding, Request
 from regrow.records import Item, Message
 from regrow.seeds import pyrandom
 
 #: Samples that vote, and how they are drawn (Wang et al. 2023, sec. 3.1, who take up to 40).
 VOTES, VOTE_TEMPERATURE = 8, 0.7
+#: The way in which each step is led by its question.
+LED = "least to most"
 #: Tokens of a worked answer of up to four steps, and of a fact.
 _WORKED, _FACT = 96, 24
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a varied ability takes its items: an ability, and the splits that count."""
-
-    ability: str
-    where: Mapping[str, tuple[str, ...]]
-    called: str  # the value of the split `of` in the varied ability
-
-
-#: Varied ability to its sources.
-SOURCES: Mapping[str, tuple[Source, ...]] = {
-    "robustness": (
-        Source("knowledge", {"frequency": ("100+",)}, "facts"),
-        Source("chain_of_thought", {"steps": ("2", "3")}, "problems"),
-    ),
-    "prompting": (Source("chain_of_thought", {"steps": ("2", "3", "4")}, "problems"),),
-    "counterfactuals": (Source("knowledge", {}, "facts"),),
-}
 
 
 def varied(ability: str, items_of: Callable[[str], list[Item]]) -> list[Item]:
     """The items of a varied ability; `items_of` reads those of another ability."""
     found = []
-    for source in SOURCES[ability]:
+    for source in find(ability).of:
         for item in items_of(source.ability):
             if all(item.split.get(key) in values for key, values in source.where.items()):
                 split = {**item.split, "of": source.called}
@@ -98,15 +83,18 @@ def _robustness(item: Item, asker: Asker) -> Iterator[Request]:
     facts = item.split["of"] == "facts"
     length = _FACT if facts else _WORKED
     gold = item.answers[0] if facts else str(item.check["worked"])
-    templates = prompts.QUESTION if facts else prompts.PROBLEM
+    source = "knowledge" if facts else "chain_of_thought"
     for noise, question in _noised(item):
         variant = {"of": item.split["of"], "noise": noise}
         if asker.chat:
-            asked = question if facts else f"{question} {MANNER['cot']}"
-            yield asker.talk(item, [Message("user", asked)], gold, length, variant=variant,
-                             whole=not facts)  # fmt: skip
+            asked = [(item.wording, question)]
+            if not facts:
+                asked = prompts.turns(source, item, asker.every, question, MANNER["cot"])
+            for name, text in asked:
+                yield asker.talk(item, [Message("user", text)], gold, length, variant=variant,
+                                 template=name, whole=not facts)  # fmt: skip
             continue
-        for template in prompts.pick(templates, item, asker.every):
+        for template in prompts.dealt(source, item, asker.every):
             yield asker.plain(
                 item, template, question, gold, Decoding(length, ("\n",)), variant=variant,
                 shots=item.shots if facts else item.shots[-2:],
@@ -128,17 +116,18 @@ def _prompting(item: Item, asker: Asker) -> Iterator[Request]:
     simple, middling, complicated = (item.check["exemplars"][steps] for steps in "124")
     once = Decoding(_WORKED, ("\n",))
     votes = replace(once, temperature=VOTE_TEMPERATURE, samples=VOTES)
+    worked = str(item.check["worked"])
     ways: tuple[tuple[str, list[list[str]], Decoding], ...] = (
         ("simple examples", simple, once),
         ("complex examples", complicated, once),
-        ("least to most", [[q, by_questions(a)] for q, a in middling], once),
+        (LED, [[q, by_questions(a)] for q, a in middling], once),
         ("simple examples, votes", simple, votes),
         ("complex examples, votes", complicated, votes),
     )
     for way, shots, decoding in ways:
-        for template in prompts.pick(prompts.PROBLEM, item, asker.every):
+        for template in prompts.dealt("chain_of_thought", item, asker.every):
             yield asker.plain(
-                item, template, item.question, "", decoding,
+                item, template, item.question, by_questions(worked) if way == LED else worked, decoding,
                 variant={"steps": item.split["steps"], "way": way},
                 shots=[(q, a) for q, a in shots],
             )  # fmt: skip
@@ -159,7 +148,7 @@ def _counterfactuals(item: Item, asker: Asker) -> Iterator[Request]:
                 asked, [Message("user", words)], value, _FACT, variant=variant, whole=False
             )
             continue
-        for template in prompts.pick(prompts.QUESTION, item, asker.every):
+        for template in prompts.dealt("knowledge", item, asker.every):
             yield asker.plain(
                 asked, replace(template, question="{q}"),
                 f"{edited[told]}\n{template.ask(item.question)}", value, Decoding(12),
@@ -177,18 +166,14 @@ PLANS: dict[str, Callable[[Item, Asker], Iterator[Request]]] = {
 
 def _either(request: Request, texts: Sequence[str]) -> Verdicts:
     item = request.item
-    right = says(item, texts[0]) if item.split["of"] == "facts" else _solved(item, texts[0])
-    return {"accuracy": float(right)}
+    judge = says if item.split["of"] == "facts" else solves
+    return {"accuracy": float(judge(item, texts[0]))}
 
 
-def _solved(item: Item, text: str) -> bool:
-    return final_number(text) in item.answers
-
-
-def elected(texts: Sequence[str]) -> str:
+def elected(texts: Sequence[str]) -> Decimal | None:
     """The final number of most texts; of equals the one met first (Wang et al. 2023)."""
-    votes = Counter(number for text in texts if (number := final_number(text)))
-    return votes.most_common(1)[0][0] if votes else ""
+    votes = Counter(number for text in texts if (number := final_number(text)) is not None)
+    return votes.most_common(1)[0][0] if votes else None
 
 
 def _voted(request: Request, texts: Sequence[str]) -> Verdicts:
@@ -196,11 +181,12 @@ def _voted(request: Request, texts: Sequence[str]) -> Verdicts:
     2023, sec. 3.3: complexity-based consistency)."""
     item = request.item
     if len(texts) == 1:
-        return {"accuracy": float(_solved(item, texts[0]))}
+        return {"accuracy": float(solves(item, texts[0]))}
     longest = sorted(texts, key=lambda text: -text.count("="))[: -(-len(texts) // 2)]
+    right = set(map(final_number, item.answers)) - {None}
     return {
-        "accuracy": float(elected(texts) in item.answers),
-        "accuracy of long chains": float(elected(longest) in item.answers),
+        "accuracy": float(elected(texts) in right),
+        "accuracy of long chains": float(elected(longest) in right),
     }
 
 
