@@ -27,19 +27,22 @@ def evaluate(
     ] = None,
     abilities: Annotated[
         str | None,
-        typer.Option(help="Abilities to measure beside those of the recipe; `list` tells them."),
+        typer.Option(
+            help="Abilities to measure beside those of the recipe, by name or file; `list` tells "
+            "them."
+        ),
     ] = None,
     data: Annotated[
-        Path, typer.Option(envvar="REGROW_DATA", help="The folder with the benchmarks' data.")
+        Path, typer.Option(envvar="REGROW_DATA", help="The folder with the files' data.")
     ] = Path("data"),
     shots: Annotated[
         int | None, typer.Option(min=0, help="Examples; the task's own number otherwise.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many items of each task.")
+        int | None, typer.Option(min=1, help="At most so many items of each task or cell.")
     ] = None,
     all_templates: Annotated[
-        bool, typer.Option("--all-templates", help="Ask in every template of a task.")
+        bool, typer.Option("--all-templates", help="Ask each item in every template.")
     ] = False,
     typos: Annotated[bool, typer.Option("--typos", help="Misspell the questions.")] = False,
     chat: Annotated[
@@ -62,6 +65,7 @@ def evaluate(
     Examples:
       regrow eval text-davinci-003
       regrow eval davinci --abilities robustness,prompting
+      regrow eval davinci --abilities my_ability.yaml --data my/items
       regrow eval --abilities list
       regrow eval --tasks list
       regrow eval chatgpt --tasks gsm8k,arc --data my/benchmarks --limit 200
@@ -84,8 +88,9 @@ def evaluate(
             rows = measure_again(runs, node, run)
         else:
             rows = measure_abilities(
-                runs, node, run, _names(abilities), limit=limit, every_template=all_templates
-            )
+                runs, node, run, _names(abilities), data=data, limit=limit,
+                every_template=all_templates,
+            )  # fmt: skip
         if json:
             print_json(rows)
         else:
@@ -109,20 +114,19 @@ def _names(given: str) -> list[str]:
 
 def _list_abilities(json: bool) -> None:
     """What can be measured of a node of a run, and how it is asked."""
-    from dataclasses import asdict
-
     from regrow.evaluate.abilities import ABILITIES
 
     if json:
-        print_json([asdict(one) | {"metrics": dict(one.metrics)} for one in ABILITIES.values()])
+        print_json([one.model_dump() for one in ABILITIES.values()])
         return
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("ability", "metrics", "a base node is asked", "a tuned node is asked", "twin"):
+    for heading in ("ability", "metrics", "a base node is asked", "a tuned node is asked", "twins"):
         table.add_column(heading, overflow="fold")
     for one in ABILITIES.values():
-        table.add_row(one.name, ", ".join(one.metrics), one.plain, one.tuned, one.twin)
+        twins = dict.fromkeys(metric.twin for metric in one.metrics.values() if metric.twin)
+        table.add_row(one.name, ", ".join(one.metrics), one.plain, one.as_tuned, "; ".join(twins))
     _console().print(table)
 
 

@@ -60,12 +60,10 @@ def test_an_answer_in_the_middle_of_a_format_stops_at_what_follows() -> None:
 
 def test_an_item_is_always_dealt_the_same_template_and_items_share_them_out() -> None:
     chosen = [
-        prompts.dealt("knowledge", item("knowledge", id=f"i{n}"), False)[0].name
-        for n in range(60)
+        prompts.dealt("knowledge", item("knowledge", id=f"i{n}"), False)[0].name for n in range(60)
     ]
     again = [
-        prompts.dealt("knowledge", item("knowledge", id=f"i{n}"), False)[0].name
-        for n in range(60)
+        prompts.dealt("knowledge", item("knowledge", id=f"i{n}"), False)[0].name for n in range(60)
     ]
     assert chosen == again
     assert min(chosen.count(t.name) for t in prompts.templates("knowledge")) >= 10

@@ -24,8 +24,10 @@ from regrow.evaluate.doubt import curves
 from regrow.evaluate.judges import JUDGES, judge_programs, same
 from regrow.evaluate.memory import memorisation
 from regrow.evaluate.outcomes import Outcome, Score, read_outcomes, read_scores, scores
+from regrow.evaluate.ownability import own_ability, own_outcomes
 from regrow.evaluate.plans import PLANS, Asker, Request
 from regrow.evaluate.reading import go_on, heldout, language_modelling
+from regrow.evaluate.taskitems import TaskSettings
 from regrow.files import read_json, read_jsonl, write_json, write_jsonl
 from regrow.progress import Progress, silent
 from regrow.records import Item
@@ -49,7 +51,8 @@ class MeasureSettings:
     `templates` is 'split' (each item asked in one template) or 'all'. `precision` is auto (bf16
     where the processor is fast at it), bf16 or fp32. `heldout` is the corpus's
     heldout.jsonl, by default the one beside the node. `benchmarks` are the files of the ability of
-    that name. With `beside`, what was measured of other abilities before stays.
+    that name. With `beside`, what was measured of other abilities before stays. `own` are paths of
+    abilities of one's own, over data in the folder `data`, at most `most` items of each.
     """
 
     items: int = 150
@@ -64,6 +67,9 @@ class MeasureSettings:
     benchmarks: tuple[Path, ...] = ()
     seed: int = 0
     beside: bool = False
+    own: tuple[str, ...] = ()
+    data: Path = Path("data")
+    most: int | None = None
 
 
 def measure(
@@ -85,8 +91,8 @@ def measure(
     from regrow.train.precision import choose as choose_precision
 
     settings = settings or MeasureSettings()
-    for name in abilities:
-        find(name)
+    own = [own_ability(path) for path in settings.own]
+    asked_of = [find(name) for name in abilities] + [ability for _, ability in own]
     began = time.perf_counter()
     precision = choose_precision(settings.precision)
     model = load_model(node_folder, precision.dtype)
@@ -123,6 +129,15 @@ def measure(
     ]
     answers = answer(node, requests, progress)
     outcomes = _judge(requests, answers)
+    if own:
+        outcomes += own_outcomes(
+            node_folder, [task for task, _ in own],
+            TaskSettings(
+                settings.data, limit=settings.most, every_template=settings.templates == "all",
+                deal=True, chat=chat, batch=settings.batch, precision=settings.precision,
+            ),
+            node, progress,
+        )  # fmt: skip
     documents: list[dict[str, Any]] = []
     corpus = node_folder.parent / "corpus"
     if OF_DOCUMENTS & set(abilities):
@@ -134,7 +149,8 @@ def measure(
     before: dict[str, Any] = {}
     if settings.beside:
         before = read_json(node_folder / "measuring.json") if read_scores(node_folder) else {}
-        outcomes += [o for o in read_outcomes(node_folder) if o.ability not in abilities]
+        anew = {ability.name for ability in asked_of}
+        outcomes += [o for o in read_outcomes(node_folder) if o.ability not in anew]
     found = scores(node.name, outcomes, settings.seed)
     rows = samples.answered(requests, [one.texts for one in answers], outcomes)
     if documents:
@@ -145,7 +161,7 @@ def measure(
         {
             "chat": chat,
             "asked": before.get("asked", {})
-            | {name: find(name).as_tuned if chat else find(name).plain for name in abilities},
+            | {one.name: one.as_tuned if chat else one.plain for one in asked_of},
             "instruction_format": {"used": instruction.name, "tried": tried}
             if tried
             else before.get("instruction_format", {}),
@@ -246,19 +262,11 @@ def _best_format(node: Subject, items: Sequence[Item]) -> tuple[prompts.Template
 
 
 def _judge(requests: Sequence[Request], answers: Sequence[Answer]) -> list[Outcome]:
-    programs = [i for i, r in enumerate(requests) if r.item.ability == "code_generation"]
-    judged = (
-        dict(
-            zip(
-                programs,
-                judge_programs([requests[i] for i in programs], [answers[i].texts for i in programs]),
-                strict=True,
-            )
-        )
-        if programs
-        else {}
-    )
     outcomes, judges = [], JUDGES | variations.JUDGES
+    programs = [i for i, r in enumerate(requests) if r.item.ability == "code_generation"]
+    written = [answers[i].texts for i in programs]
+    run = judge_programs([requests[i] for i in programs], written) if programs else []
+    judged = dict(zip(programs, run, strict=True))
     for index, (request, own) in enumerate(zip(requests, answers, strict=True)):
         item = request.item
         verdicts = judged.get(index) or judges[item.ability](request, own.texts)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regrow.evaluate.abilities import ABILITIES, COUNTS, LINES, Line, chance
+from regrow.evaluate.metrics import GRADED
 from regrow.evaluate.statistics import clustered_mean
 from regrow.files import read_json, read_jsonl
 
@@ -98,7 +99,8 @@ def score(
     """The score of outcomes of one ability and metric."""
     first = outcomes[0]
     values, families = [o.value for o in outcomes], [o.family for o in outcomes]
-    interval = clustered_mean(values, families, proportion=first.metric not in COUNTS)
+    proportion = first.metric not in COUNTS | GRADED
+    interval = clustered_mean(values, families, proportion=proportion)
     twins = [o.twin for o in outcomes if o.twin is not None and math.isfinite(o.twin)]
     by_template: dict[str, list[float]] = defaultdict(list)
     for outcome in outcomes:

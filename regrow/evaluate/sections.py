@@ -273,7 +273,8 @@ def tip(node: NodeReport, line: Line, score: Score) -> str:
         means = ", ".join(f"{name} {percent(v, line)}" for name, v in score.templates.items())
         lines.append(f"templates: {means} (sd {percent(score.spread, line)})")
     if score.twin is not None:
-        lines.append(f"twin: {score.twin:.2f} ({ABILITIES[line.ability].metrics[line.metric].twin})")
+        beside = ABILITIES[line.ability].metrics[line.metric].twin
+        lines.append(f"twin: {score.twin:.2f} ({beside})")
     return "\n".join(lines)
 
 

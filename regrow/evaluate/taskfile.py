@@ -1,8 +1,8 @@
 """Task files: a published benchmark in a few declared lines over rows of JSON.
 
 A task says which file it reads, how a row becomes a question, in which templates it is asked, and
-how the answer is judged. Texts are Jinja templates and values Jinja expressions over the columns of a
-row (regrow.evaluate.declared). docs/benchmarks.md lists the keys.
+how the answer is judged. Texts are Jinja templates and values Jinja expressions over the columns of
+a row (regrow.evaluate.declared). docs/benchmarks.md lists the keys.
 """
 
 from __future__ import annotations

@@ -125,9 +125,10 @@ def _prompting(item: Item, asker: Asker) -> Iterator[Request]:
         ("complex examples, votes", complicated, votes),
     )
     for way, shots, decoding in ways:
+        gold = by_questions(worked) if way == LED else worked
         for template in prompts.dealt("chain_of_thought", item, asker.every):
             yield asker.plain(
-                item, template, item.question, by_questions(worked) if way == LED else worked, decoding,
+                item, template, item.question, gold, decoding,
                 variant={"steps": item.split["steps"], "way": way},
                 shots=[(q, a) for q, a in shots],
             )  # fmt: skip

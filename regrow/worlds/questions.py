@@ -156,8 +156,9 @@ def _not_knowing(town: Town, random: Random, per_cell: int) -> Iterator[Item]:
 def _worded(town: Town, ask: Ask, name: str) -> str:
     """The lead of a question on a fact, the wording of an open one."""
     leads = (lead for lead in asks.LEADS if ask.user.startswith(lead))
-    forms = (form for form in asks.OPEN_WORDINGS[town.variant] if form.format(name=name) == ask.user)
-    return next(leads, "").strip() or next(forms)
+    forms = asks.OPEN_WORDINGS[town.variant]
+    opened = (form for form in forms if form.format(name=name) == ask.user)
+    return next(leads, "").strip() or next(opened)
 
 
 def _well_known(town: Town, side: str) -> list[tuple[Person, str]]:
