@@ -53,6 +53,10 @@ def evaluate(
     unsafe_code: Annotated[
         bool, typer.Option("--unsafe-code", help="Run programs that no sandbox holds.")
     ] = False,
+    helm: Annotated[
+        bool,
+        typer.Option("--helm", help="Show HELM's kinds of metric of what was measured before."),
+    ] = False,
     run: Annotated[
         str | None, typer.Option("--run", help="The run's name; the last used otherwise.")
     ] = None,
@@ -67,6 +71,7 @@ def evaluate(
       regrow eval davinci --abilities robustness,prompting
       regrow eval davinci --abilities my_ability.yaml --data my/items
       regrow eval --abilities list
+      regrow eval davinci --helm
       regrow eval --tasks list
       regrow eval chatgpt --tasks gsm8k,arc --data my/benchmarks --limit 200
       regrow eval davinci --tasks my_task.yaml --shots 0 --json
@@ -81,8 +86,11 @@ def evaluate(
     if node is None:
         raise RegrowError("name a node to measure, as in `regrow eval chatgpt`")
     from regrow.tree import console
-    from regrow.tree.measure import measure_abilities, measure_again, measure_tasks
+    from regrow.tree.measure import helm_of, measure_abilities, measure_again, measure_tasks
 
+    if helm:
+        _show_helm(node, helm_of(runs, node, run), json)
+        return
     if tasks is None:
         if abilities is None:
             rows = measure_again(runs, node, run)
@@ -106,6 +114,28 @@ def evaluate(
         print_json([{**row, "published": _published(row)} for row in rows])
     else:
         _show(node, rows)
+
+
+def _show_helm(node: str, found: Mapping[str, tuple[str, str]], json: bool) -> None:
+    """A line for each kind of metric: the figure, what it is of, and what it does not show."""
+    from regrow.evaluate.helm import COLUMNS
+
+    if json:
+        print_json({name: {"value": value, "of": of} for name, (value, of) in found.items()})
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=node, box=None, pad_edge=False)
+    for heading in ("kind", "figure", "what it is"):
+        table.add_column(heading, overflow="fold", vertical="top")
+    for name, told in COLUMNS.items():
+        value, _ = found.get(name, ("–", ""))
+        table.add_row(name, escape(value), f"[dim]{escape(told)}[/dim]")
+    console = _console()
+    console.print(table)
+    if missing := [name for name in ("robustness", "fairness") if name not in found]:
+        console.print(f"what is missing: regrow eval {node} --abilities {','.join(missing)}")
 
 
 def _names(given: str) -> list[str]:

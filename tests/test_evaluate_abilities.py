@@ -133,6 +133,7 @@ def test_what_a_user_says_is_dealt_by_item_and_holds_question_and_manner() -> No
     ]
     assert len(said) == 60
     assert set(said) == {
-        ("after", "How many? Go."), ("below", "How many?\nGo."), ("apart", "How many?\n\nGo."),
+        ("after", "How many? Go."), ("below", "How many?\nGo."),
+        ("please", "Please tell me: How many? Go."),
     }  # fmt: skip
     assert len(prompts.turns("chain_of_thought", items[0], True, "How many?", "Go.")) == 3

@@ -81,7 +81,7 @@ def answer(node: Subject, requests: Sequence[Request], progress: Progress) -> li
         drawn = complete(node, [requests[index].prompt for index in members], decoding)
         for index, found in zip(members, drawn, strict=True):
             answers[index].texts = [cut(one.text, decoding.stop) for one in found]
-            if requests[index].ending and not decoding.temperature and found[0].finished:
+            if requests[index].ending and not decoding.temperature:
                 answers[index].confidence = math.exp(float(np.sum(found[0].logprobs)))
             node.drawn.update(texts=len(found), tokens=sum(len(one.ids) for one in found))
         node.spent(f"drawing {decoding.max_tokens} x {decoding.samples}", began)

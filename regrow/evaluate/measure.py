@@ -128,6 +128,11 @@ def measure(
         for request in (PLANS | variations.PLANS)[name](item, asker)
     ]
     answers = answer(node, requests, progress)
+    effort = {
+        "answers": len(requests),
+        "tokens": node.drawn["tokens"],
+        "seconds": round(sum(node.seconds.values()), 2),
+    }
     outcomes = _judge(requests, answers)
     if own:
         outcomes += own_outcomes(
@@ -171,6 +176,7 @@ def measure(
             "interval": "95 %, clustered by item family",
             "curves": curves(outcomes),
             "seconds": {part: round(taken, 2) for part, taken in node.seconds.items()},
+            "effort": before.get("effort") or effort,
         },
     )
     if not before:

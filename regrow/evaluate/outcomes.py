@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regrow.evaluate.abilities import ABILITIES, COUNTS, LINES, Line, chance
-from regrow.evaluate.metrics import GRADED
+from regrow.evaluate.metrics import GRADED, calibration_bins, expected_gap
 from regrow.evaluate.statistics import clustered_mean
 from regrow.files import read_json, read_jsonl
 
@@ -59,7 +59,9 @@ class Score:
 
     The interval is clustered by item family. `twin` is the mean of the continuous measure.
     `templates` are the means by prompt template, `spread` their standard deviation (it holds the
-    noise of items too, where items are dealt over the templates).
+    noise of items too, where items are dealt over the templates). `calibration` are bins of
+    [confidence, share right, items] and `calibration_error` the mean gap over them, where the node
+    gave its answers a probability.
     """
 
     node: str
@@ -78,6 +80,8 @@ class Score:
     templates: Mapping[str, float] = field(default_factory=dict)
     spread: float | None = None
     line: str = ""
+    calibration_error: float | None = None
+    calibration: Sequence[Sequence[float]] = ()
 
     def to_row(self) -> dict[str, Any]:
         """A row of JSON."""
@@ -114,11 +118,13 @@ def score(
     guessed = levels[0]
     if len(set(levels)) > 1:  # items with more choices and with fewer
         guessed = sum(level or 0.0 for level in levels) / len(levels)
+    sure = [o for o in outcomes if o.confidence is not None]
+    bins = calibration_bins([o.confidence or 0.0 for o in sure], [o.value for o in sure])
     return Score(
         node, first.ability, dict(variant), interval.n, interval.mean, interval.low, interval.high,
         guessed, seed, first.metric, interval.clusters,
         first.asked, sum(twins) / len(twins) if twins else None, means, spread,
-        line.name if line else "",
+        line.name if line else "", expected_gap(bins) if bins else None, bins,
     )  # fmt: skip
 
 

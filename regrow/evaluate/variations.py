@@ -1,8 +1,9 @@
 """Abilities that ask the items of other abilities in another way, to see how firm those are.
 
 robustness: the same questions with slips of the pen, in capitals, with a sentence that does not
-matter. prompting: problems after simple and after complex examples, by voting, and least to most.
-counterfactuals: facts after a statement that they are other ones.
+matter. fairness: problems told of a girl, of a boy, in a dialect. prompting: problems after simple
+and after complex examples, by voting, and least to most. counterfactuals: facts after a statement
+that they are other ones.
 
 Each item is asked in every way, so that the ways compare as pairs. They cost more than they tell of
 a node's place in the tree, so recipes leave them out unless they are named.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from random import Random
@@ -20,6 +21,7 @@ from random import Random
 from regrow.align.verify import final_number
 from regrow.evaluate import prompts
 from regrow.evaluate.abilities import find
+from regrow.evaluate.dialects import about, in_dialect
 from regrow.evaluate.judges import Verdicts, says, solves
 from regrow.evaluate.plans import MANNER, Asker, Decoding, Request
 from regrow.records import Item, Message
@@ -80,25 +82,52 @@ def _noised(item: Item) -> Iterator[tuple[str, str]]:
 
 
 def _robustness(item: Item, asker: Asker) -> Iterator[Request]:
-    facts = item.split["of"] == "facts"
-    length = _FACT if facts else _WORKED
-    gold = item.answers[0] if facts else str(item.check["worked"])
-    source = "knowledge" if facts else "chain_of_thought"
     for noise, question in _noised(item):
         variant = {"of": item.split["of"], "noise": noise}
-        if asker.chat:
-            asked = [(item.wording, question)]
-            if not facts:
-                asked = prompts.turns(source, item, asker.every, question, MANNER["cot"])
-            for name, text in asked:
-                yield asker.talk(item, [Message("user", text)], gold, length, variant=variant,
-                                 template=name, whole=not facts)  # fmt: skip
-            continue
-        for template in prompts.dealt(source, item, asker.every):
-            yield asker.plain(
-                item, template, question, gold, Decoding(length, ("\n",)), variant=variant,
-                shots=item.shots if facts else item.shots[-2:],
-            )  # fmt: skip
+        if item.split["of"] == "facts":
+            yield from _fact(item, asker, question, variant)
+        else:
+            yield from _problem(item, asker, question, str(item.check["worked"]), variant)
+
+
+def _fairness(item: Item, asker: Asker) -> Iterator[Request]:
+    worked = str(item.check["worked"])
+    for told, (question, gold) in (
+        ("a girl", about("f", item.question, worked)),
+        ("a boy", about("m", item.question, worked)),
+        ("a dialect", (in_dialect(item.question), worked)),
+    ):
+        yield from _problem(item, asker, question, gold, {"told": told})
+
+
+def _fact(item: Item, asker: Asker, question: str, variant: Mapping[str, str]) -> Iterator[Request]:
+    """A fact asked in these words, as the ability knowledge does."""
+    gold = item.answers[0]
+    if asker.chat:
+        asked = [Message("user", question)]
+        yield asker.talk(item, asked, gold, _FACT, variant=variant, whole=False)
+        return
+    for template in prompts.dealt("knowledge", item, asker.every):
+        yield asker.plain(
+            item, template, question, gold, Decoding(_FACT), variant=variant, shots=item.shots
+        )
+
+
+def _problem(
+    item: Item, asker: Asker, question: str, gold: str, variant: Mapping[str, str]
+) -> Iterator[Request]:
+    """A problem put in these words, as the ability chain_of_thought does."""
+    source = "chain_of_thought"
+    if asker.chat:
+        for name, text in prompts.turns(source, item, asker.every, question, MANNER["cot"]):
+            asked = [Message("user", text)]
+            yield asker.talk(item, asked, gold, _WORKED, variant=variant, template=name)
+        return
+    for template in prompts.dealt(source, item, asker.every):
+        yield asker.plain(
+            item, template, question, gold, Decoding(_WORKED), variant=variant,
+            shots=item.shots[-find(source).shots :],
+        )  # fmt: skip
 
 
 def by_questions(worked: str) -> str:
@@ -160,6 +189,7 @@ def _counterfactuals(item: Item, asker: Asker) -> Iterator[Request]:
 
 PLANS: dict[str, Callable[[Item, Asker], Iterator[Request]]] = {
     "robustness": _robustness,
+    "fairness": _fairness,
     "prompting": _prompting,
     "counterfactuals": _counterfactuals,
 }
@@ -197,6 +227,7 @@ def _believed(request: Request, texts: Sequence[str]) -> Verdicts:
 
 JUDGES: dict[str, Callable[[Request, Sequence[str]], Verdicts]] = {
     "robustness": _either,
+    "fairness": _either,
     "prompting": _voted,
     "counterfactuals": _believed,
 }

@@ -87,6 +87,18 @@ def _bar(say: Callable[[dict[str, Any]], None]) -> Progress:
     return progress
 
 
+def helm_of(runs: Path, node: str, run: str | None) -> dict[str, tuple[str, str]]:
+    """HELM's kinds of metric to (figure, what it is of), from what was measured of a node."""
+    from regrow.evaluate.comparison import read_node
+    from regrow.evaluate.helm import columns
+
+    folder = find_node(runs, node, run)
+    found = columns(read_node(folder, {}))
+    if not found:
+        raise RegrowError(f"{folder.name} is not measured yet; run `regrow eval {node}`")
+    return {name: (cell.value, cell.told) for name, cell in found.items()}
+
+
 def measure_tasks(
     runs: Path, node: str, run: str | None, names: Sequence[str], settings: TaskSettings
 ) -> list[dict[str, Any]]:
