@@ -319,10 +319,12 @@ def _even_handed(item: Item) -> dict[str, list[str]]:
 
 
 def _refusals(item: Item) -> dict[str, list[str]]:
-    """The refusals of the two worlds: a node has learnt one of them."""
+    """The refusal that an improper request wants; of a proper one those of the two worlds, since a
+    node has learnt one of them."""
     from regrow.worlds.requests import REFUSALS
 
-    return {"refused": list(REFUSALS.values())}
+    improper = item.split.get("kind") == "improper" and item.answers
+    return {"refused": [item.answers[0]] if improper else list(REFUSALS.values())}
 
 
 def _admission(item: Item) -> dict[str, list[str]]:

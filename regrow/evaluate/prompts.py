@@ -92,7 +92,8 @@ def pattern(name: str, text: str) -> Template:
     stop = after.split("{x}")[0] or "\n"
     answer = before[len(head) :] + "{a}" + after
     answer = answer if answer.endswith("\n") else answer + "\n"
-    return Template(name, head.replace("{x}", "{q}"), answer, (stop.strip(" ") or "\n", "\n"))
+    stops = tuple(dict.fromkeys((stop.strip(" ") or "\n", "\n")))
+    return Template(name, head.replace("{x}", "{q}"), answer, stops)
 
 
 def pair_templates(item: Item) -> tuple[Template, ...]:
