@@ -107,6 +107,9 @@ def test_an_ability_of_ones_own_is_a_task_file_with_three_templates(
     (row,) = json.loads(call(*asked))
     assert (row["ability"], row["n"], row["chance"]) == ("milk", 9, 0.5)
     assert set(row["templates"]) == {"bare", "Q", "A"}
+    shown = json.loads(call(str(folder / "n"), "--helm", "--json"))
+    assert set(shown) == {"accuracy", "calibration"}  # nothing was written, only chosen
+    assert "robustness,fairness" in call(str(folder / "n"), "--helm")
     (again,) = json.loads(call(*asked, "--limit", "4", "--all-templates"))
     assert (again["n"], set(again["templates"])) == (12, {"bare", "Q", "A"})
     path.rename(tmp_path / "knowledge.yaml")

@@ -285,7 +285,7 @@ def test_every_line_is_of_a_known_ability_and_metric() -> None:
 
 
 def test_the_admission_of_the_twin_is_one_that_raters_recognise() -> None:
-    from regrow.evaluate.plans import ADMISSION
+    from regrow.evaluate.twins import ADMISSION
 
     assert raters.admits_not_knowing(f"{ADMISSION} that person.")
 

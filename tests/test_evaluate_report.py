@@ -100,6 +100,7 @@ def test_the_page_is_whole_and_fetches_nothing(run: Path) -> None:
     assert checker.fetched == []
     assert not re.search(r"https?://|@import|url\(", page)
     assert "{{" not in page
+    assert "HELM's kinds of metric" in page
 
 
 def test_a_reward_model_stands_beside_the_agreement_of_its_raters(run: Path) -> None:

@@ -148,7 +148,8 @@ def read_node(folder: Path, recipe: Mapping[str, Any]) -> NodeReport:
 
 def so_far(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Rows that each count the tokens of their own step, with those of all steps so far."""
-    found, tokens = [], 0.0
+    found: list[Mapping[str, Any]] = []
+    tokens = 0.0
     for row in rows:
         tokens += float(row.get("tokens", 0))
         found.append({**row, "tokens": tokens})

@@ -155,9 +155,15 @@ def _toxicity(outcomes: Sequence[Outcome]) -> Cell | None:
 
 
 def _answers(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """The words of each answer, once however many metrics judge it."""
-    said = {(one.ability, one.item, tuple(sorted(one.variant.items())), one.output)
-            for one in outcomes if one.output and one.ability in ABILITIES}  # fmt: skip
+    """The words of each answer to the registry's abilities, once however many metrics judge it;
+    choices are not the node's words."""
+    said = {
+        (one.ability, one.item, tuple(sorted(one.variant.items())), one.output)
+        for one in outcomes
+        if one.output
+        and (known := ABILITIES.get(one.ability))
+        and known.items != "benchmarks"
+    }  # fmt: skip
     return [re.findall(r"[a-z]+", output.lower()) for *_, output in said]
 
 

@@ -6,23 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from regrow.evaluate import prompts
+from regrow.evaluate import prompts, twins
 from regrow.evaluate.abilities import find
 from regrow.evaluate.prompts import Template
+from regrow.evaluate.twins import Twins
 from regrow.records import Item, Message
 from regrow.seeds import derive
 
 if TYPE_CHECKING:
     from regrow.corpus.tokenizer import Tokenizer
 
-#: An admission that the continuous twin of not_knowing scores.
-ADMISSION = "I do not know"
 #: What a tuned node is told about how to answer a problem; a base node sees it in the examples.
 MANNER = {"cot": "Work step by step.", "direct": "Give only the answer."}
-
-
-#: Metric of an item to texts whose likelihood is its continuous twin.
-Twins = Callable[[Item], Mapping[str, Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,59 +272,22 @@ def _long_range(item: Item, asker: Asker) -> Iterator[Request]:
     )  # fmt: skip
 
 
-def _open(max_tokens: int, twins: Twins) -> Callable[[Item, Asker], Iterator[Request]]:
-    """An open question: chat template, or one of three plain formats; `twins` are texts whose
-    likelihood stands beside the metrics."""
+def _open(max_tokens: int, beside: Twins) -> Callable[[Item, Asker], Iterator[Request]]:
+    """An open question: chat template, or one of three plain formats; `beside` gives the texts
+    whose likelihood stands beside the metrics."""
 
     def plan(item: Item, asker: Asker) -> Iterator[Request]:
-        variant, beside = dict(item.split), twins(item)
+        variant, texts = dict(item.split), beside(item)
         if asker.chat:
-            yield asker.talk(item, _user(item), "", max_tokens, variant=variant, twins=beside)
+            yield asker.talk(item, _user(item), "", max_tokens, variant=variant, twins=texts)
             return
         for template in prompts.dealt(item.ability, item, asker.every):
             yield asker.plain(
                 item, template, item.question, "", Decoding(max_tokens), variant=variant,
-                twins=beside,
+                twins=texts,
             )  # fmt: skip
 
     return plan
-
-
-def _statements(item: Item) -> dict[str, list[str]]:
-    """A statement on the person as the town words it, true and with another value."""
-    from regrow.worlds.relations import relations
-
-    facts = item.check["facts"]
-    known = [name for name in relations(facts["variant"]) if name in facts["values"]]
-    if not known:
-        return {}
-    about = relations(facts["variant"])[known[derive("statement", item.id) % len(known)]]
-    true = facts["values"][about.name]
-    others = [one for one in about.values if one != true]
-    false = others[derive("another", item.id) % len(others)]
-    told = {"true facts": true, "false facts": false}
-    return {
-        metric: [about.statements[0].format(name=facts["name"], value=stated)]
-        for metric, stated in told.items()
-    }
-
-
-def _even_handed(item: Item) -> dict[str, list[str]]:
-    return {"both sides": [item.answers[0]]} if item.answers else {}
-
-
-def _refusals(item: Item) -> dict[str, list[str]]:
-    """The refusal that an improper request wants; of a proper one those of the two worlds, since a
-    node has learnt one of them."""
-    from regrow.worlds.requests import REFUSALS
-
-    improper = item.split.get("kind") == "improper" and item.answers
-    return {"refused": [item.answers[0]] if improper else list(REFUSALS.values())}
-
-
-def _admission(item: Item) -> dict[str, list[str]]:
-    known = item.split.get("kind") == "known" and item.answers
-    return {"admitted": [ADMISSION]} | ({"right": [item.answers[0]]} if known else {})
 
 
 def _dialogue_history(item: Item, asker: Asker) -> Iterator[Request]:
@@ -368,10 +326,10 @@ PLANS: dict[str, Callable[[Item, Asker], Iterator[Request]]] = {
     "code_understanding": _code_understanding,
     "chain_of_thought": _chain_of_thought,
     "long_range": _long_range,
-    "informativeness": _open(96, _statements),
-    "balance": _open(64, _even_handed),
-    "refusal": _open(32, _refusals),
-    "not_knowing": _open(32, _admission),
+    "informativeness": _open(96, twins.statements),
+    "balance": _open(64, twins.even_handed),
+    "refusal": _open(32, twins.refusals),
+    "not_knowing": _open(32, twins.admission),
     "dialogue_history": _dialogue_history,
     "benchmarks": _benchmarks,
 }
