@@ -97,7 +97,7 @@ def evaluate(
         else:
             rows = measure_abilities(
                 runs, node, run, _names(abilities), data=data, limit=limit,
-                every_template=all_templates,
+                every_template=all_templates, unsafe_code=unsafe_code,
             )  # fmt: skip
         if json:
             print_json(rows)

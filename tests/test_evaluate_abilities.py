@@ -9,12 +9,17 @@ import pytest
 import yaml
 
 from regrow.errors import RegrowError
-from regrow.evaluate import prompts
+from regrow.evaluate import jail, ownability, prompts
 from regrow.evaluate.abilities import ABILITIES, LEAST, LINES, Ability, chance
 from regrow.evaluate.declared import read_declared
 from regrow.evaluate.judges import JUDGES
+from regrow.evaluate.outcomes import Outcome
 from regrow.evaluate.plans import PLANS
+from regrow.evaluate.taskfile import Task
+from regrow.evaluate.taskitems import Question, TaskSettings
+from regrow.evaluate.taskscore import Answered
 from regrow.evaluate.variations import PLANS as VARIED
+from regrow.progress import silent
 from regrow.records import Item
 from regrow.worlds.knowledge import knowledge_items
 from regrow.worlds.prose import render_town
@@ -99,6 +104,29 @@ def test_every_metric_says_what_chance_gives_and_has_a_twin_unless_it_is_continu
 def test_lines_are_of_metrics_that_are_judged_and_have_names_of_their_own() -> None:
     assert len({line.name for line in LINES}) == len(LINES)
     assert {line.ability for line in LINES} <= {*JUDGES, "code_generation", "language_modelling"}
+
+
+def test_programs_of_ones_own_that_were_not_run_are_no_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = Task(
+        name="own", title="T", source="s", data=("x",), question="{{ q }}", tests="t", entry="e",
+        templates={"a": "{{ q }}", "b": "Q: {{ q }}", "c": "{{ q }}\n"}, metric="pass@1",
+    )  # fmt: skip
+    asked = Question("i", "a", "i", "", 0.0, ("q",), {}, 0, tests="assert f(1) == 1", entry="f")
+    texts = ["def f(n):\n    return n\n", "import math\ndef f(n):\n    return n\n"]
+    rows = [Answered(asked, text=text, gold=-1.0) for text in texts]
+    monkeypatch.setattr(jail, "why_not_wrapped", lambda: "bubblewrap is not installed")
+    settings = TaskSettings(Path("data"))
+
+    def outcomes(rows: list[Answered]) -> list[Outcome]:
+        monkeypatch.setattr(ownability, "answered", lambda *_: iter([rows]))
+        return ownability.own_outcomes(Path("n"), [task], settings, None, silent)  # type: ignore[arg-type]
+
+    (only,) = outcomes(rows[:1])
+    assert (only.ability, only.metric, only.value, only.twin) == ("own", "pass@1", 1.0, -1.0)
+    with pytest.raises(RegrowError, match=r"own: 1 of 2 programs were not run .* --unsafe-code"):
+        outcomes(rows)
 
 
 @pytest.mark.slow

@@ -52,7 +52,8 @@ class MeasureSettings:
     where the processor is fast at it), bf16 or fp32. `heldout` is the corpus's
     heldout.jsonl, by default the one beside the node. `benchmarks` are the files of the ability of
     that name. With `beside`, what was measured of other abilities before stays. `own` are paths of
-    abilities of one's own, over data in the folder `data`, at most `most` items of each.
+    abilities of one's own, over data in the folder `data`, at most `most` items of each; with
+    `unsafe_code` their programs run although no sandbox holds them.
     """
 
     items: int = 150
@@ -70,6 +71,7 @@ class MeasureSettings:
     own: tuple[str, ...] = ()
     data: Path = Path("data")
     most: int | None = None
+    unsafe_code: bool = False
 
 
 def measure(
@@ -140,6 +142,7 @@ def measure(
             TaskSettings(
                 settings.data, limit=settings.most, every_template=settings.templates == "all",
                 deal=True, chat=chat, batch=settings.batch, precision=settings.precision,
+                unsafe_code=settings.unsafe_code,
             ),
             node, progress,
         )  # fmt: skip

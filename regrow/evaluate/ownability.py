@@ -63,22 +63,29 @@ def own_ability(name: str) -> tuple[Task, Ability]:
 def own_outcomes(
     folder: Path, tasks: Sequence[Task], settings: TaskSettings, node: Subject, progress: Progress
 ) -> list[Outcome]:
-    """What a node does on every item; programs that were not run are left out."""
+    """What a node does on every item.
+
+    Raises RegrowError where programs were not run: a score of the others would be another one.
+    """
     found = []
     for task, rows in zip(tasks, answered(folder, tasks, settings, progress, node)):
-        values, _ = judged(task, rows, settings)
+        values, why_not = judged(task, rows, settings)
         sure = confidence(task, rows)
+        if left := values.count(None):
+            raise RegrowError(
+                f"ability {task.name}: {left} of {len(rows)} programs were not run ({why_not}); "
+                "install bubblewrap, or allow them with --unsafe-code"
+            )
         for place, (row, value) in enumerate(zip(rows, values)):
             asked = row.question
-            if value is not None:
-                found.append(
-                    Outcome(
-                        task.name, asked.id, asked.cluster,
-                        {"cell": asked.cell} if asked.cell else {}, task.metric, value,
-                        twin(task, row), "chat" if settings.chat else "plain", asked.template,
-                        _said(task, row), sure[place] if sure else None, asked.chance,
-                    )
-                )  # fmt: skip
+            found.append(
+                Outcome(
+                    task.name, asked.id, asked.cluster,
+                    {"cell": asked.cell} if asked.cell else {}, task.metric, value or 0.0,
+                    twin(task, row), "chat" if settings.chat else "plain", asked.template,
+                    _said(task, row), sure[place] if sure else None, asked.chance,
+                )
+            )  # fmt: skip
     return found
 
 

@@ -49,6 +49,7 @@ def measure_abilities(
     data: Path = Path("data"),
     limit: int | None = None,
     every_template: bool = False,
+    unsafe_code: bool = False,
 ) -> list[dict[str, Any]]:
     """Measure these abilities beside what was measured before; returns their rows of scores.json.
 
@@ -64,8 +65,9 @@ def measure_abilities(
     named = [name for name in names if name not in own]
     folder = find_node(runs, node, run)
     settings = MeasureSettings(
-        templates="all" if every_template else "split", own=own, data=data, most=limit, beside=True
-    )
+        templates="all" if every_template else "split", own=own, data=data, most=limit,
+        unsafe_code=unsafe_code, beside=True,
+    )  # fmt: skip
     in_run = (folder.parent / RECIPE).is_file()
     if named or in_run:
         recipe = recipe_of(folder.parent)
