@@ -27,19 +27,22 @@ def evaluate(
     ] = None,
     abilities: Annotated[
         str | None,
-        typer.Option(help="Abilities to measure beside those of the recipe; `list` tells them."),
+        typer.Option(
+            help="Abilities to measure beside those of the recipe, by name or file; `list` tells "
+            "them."
+        ),
     ] = None,
     data: Annotated[
-        Path, typer.Option(envvar="REGROW_DATA", help="The folder with the benchmarks' data.")
+        Path, typer.Option(envvar="REGROW_DATA", help="The folder with the files' data.")
     ] = Path("data"),
     shots: Annotated[
         int | None, typer.Option(min=0, help="Examples; the task's own number otherwise.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many items of each task.")
+        int | None, typer.Option(min=1, help="At most so many items of each task or cell.")
     ] = None,
     all_templates: Annotated[
-        bool, typer.Option("--all-templates", help="Ask in every template of a task.")
+        bool, typer.Option("--all-templates", help="Ask each item in every template.")
     ] = False,
     typos: Annotated[bool, typer.Option("--typos", help="Misspell the questions.")] = False,
     chat: Annotated[
@@ -49,6 +52,10 @@ def evaluate(
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     unsafe_code: Annotated[
         bool, typer.Option("--unsafe-code", help="Run programs that no sandbox holds.")
+    ] = False,
+    helm: Annotated[
+        bool,
+        typer.Option("--helm", help="Show HELM's kinds of metric of what was measured before."),
     ] = False,
     run: Annotated[
         str | None, typer.Option("--run", help="The run's name; the last used otherwise.")
@@ -62,7 +69,9 @@ def evaluate(
     Examples:
       regrow eval text-davinci-003
       regrow eval davinci --abilities robustness,prompting
+      regrow eval davinci --abilities my_ability.yaml --data my/items
       regrow eval --abilities list
+      regrow eval davinci --helm
       regrow eval --tasks list
       regrow eval chatgpt --tasks gsm8k,arc --data my/benchmarks --limit 200
       regrow eval davinci --tasks my_task.yaml --shots 0 --json
@@ -77,15 +86,19 @@ def evaluate(
     if node is None:
         raise RegrowError("name a node to measure, as in `regrow eval chatgpt`")
     from regrow.tree import console
-    from regrow.tree.measure import measure_abilities, measure_again, measure_tasks
+    from regrow.tree.measure import helm_of, measure_abilities, measure_again, measure_tasks
 
+    if helm:
+        _show_helm(node, helm_of(runs, node, run), json)
+        return
     if tasks is None:
         if abilities is None:
             rows = measure_again(runs, node, run)
         else:
             rows = measure_abilities(
-                runs, node, run, _names(abilities), limit=limit, every_template=all_templates
-            )
+                runs, node, run, _names(abilities), data=data, limit=limit,
+                every_template=all_templates, unsafe_code=unsafe_code,
+            )  # fmt: skip
         if json:
             print_json(rows)
         else:
@@ -103,26 +116,47 @@ def evaluate(
         _show(node, rows)
 
 
+def _show_helm(node: str, found: Mapping[str, tuple[str, str]], json: bool) -> None:
+    """A line for each kind of metric: the figure, what it is of, and what it does not show."""
+    from regrow.evaluate.helm import COLUMNS
+
+    if json:
+        print_json({name: {"value": value, "of": of} for name, (value, of) in found.items()})
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=node, box=None, pad_edge=False)
+    for heading in ("kind", "figure", "what it is"):
+        table.add_column(heading, overflow="fold", vertical="top")
+    for name, told in COLUMNS.items():
+        value, _ = found.get(name, ("–", ""))
+        table.add_row(name, escape(value), f"[dim]{escape(told)}[/dim]")
+    console = _console()
+    console.print(table)
+    if missing := [name for name in ("robustness", "fairness") if name not in found]:
+        console.print(f"what is missing: regrow eval {node} --abilities {','.join(missing)}")
+
+
 def _names(given: str) -> list[str]:
     return [name.strip() for name in given.split(",") if name.strip()]
 
 
 def _list_abilities(json: bool) -> None:
     """What can be measured of a node of a run, and how it is asked."""
-    from dataclasses import asdict
-
     from regrow.evaluate.abilities import ABILITIES
 
     if json:
-        print_json([asdict(one) | {"metrics": dict(one.metrics)} for one in ABILITIES.values()])
+        print_json([one.model_dump() for one in ABILITIES.values()])
         return
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("ability", "metrics", "a base node is asked", "a tuned node is asked", "twin"):
+    for heading in ("ability", "metrics", "a base node is asked", "a tuned node is asked", "twins"):
         table.add_column(heading, overflow="fold")
     for one in ABILITIES.values():
-        table.add_row(one.name, ", ".join(one.metrics), one.plain, one.tuned, one.twin)
+        twins = dict.fromkeys(metric.twin for metric in one.metrics.values() if metric.twin)
+        table.add_row(one.name, ", ".join(one.metrics), one.plain, one.as_tuned, "; ".join(twins))
     _console().print(table)
 
 

@@ -67,6 +67,8 @@ class Item:
     `shots` are (question, answer) pairs from the training side, most relevant last. `split` names
     the variant cells it counts in (steps, frequency, shots, distance ...). `messages` are earlier
     turns where the item is a dialogue. `check` is ability-specific truth (tests, facts, sides).
+    `wording` says in which of its ability's wordings the question is (`regrow.worlds.wordings`);
+    empty where the ability has none.
     """
 
     id: str
@@ -79,6 +81,7 @@ class Item:
     shots: tuple[tuple[str, str], ...] = ()
     messages: tuple[Message, ...] = ()
     check: Mapping[str, Any] = field(default_factory=dict)
+    wording: str = ""
 
     def to_row(self) -> dict[str, Any]:
         """Plain values, for a JSON line."""
@@ -98,4 +101,5 @@ class Item:
             shots=tuple((q, a) for q, a in row.get("shots", ())),
             messages=tuple(Message(m["role"], m["content"]) for m in row.get("messages", ())),
             check=row.get("check", {}),
+            wording=row.get("wording", ""),
         )

@@ -63,8 +63,6 @@ def test_the_ladder_of_sizes_spans_thirty_fold_in_parameters() -> None:
         ({"lines": {"odd": {"ability": "juggling", "metric": "balls"}}}, "no ability 'juggling'"),
         ({"measures": [{"name": "m", "line": "ruls", "terms": {"wet": 1}, "predicted": "up",
                         "matters": 1}]}, "no line 'ruls'; did you mean 'rules'"),
-        ({"measures": [{"name": "m", "line": "improper", "terms": {"wet": 1}, "predicted": "up",
-                        "matters": 1}]}, "refusal has no continuous twin"),
         ({"measures": [{"name": "m", "line": "rules", "terms": {"wed": 1}, "predicted": "up",
                         "matters": 1}]}, "no arm 'wed'; did you mean 'wet'"),
         ({"measures": [{"name": "m", "line": "rules", "statistic": "slope", "predicted": "up",

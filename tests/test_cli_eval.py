@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner
 
 from regrow.cli import app
@@ -83,5 +84,34 @@ def test_without_the_harness_its_tasks_say_what_to_install(
 def test_abilities_are_listed_with_how_they_are_asked() -> None:
     assert "memorisation" in call("--abilities", "list")
     told = {one["name"]: one for one in json.loads(call("--abilities", "list", "--json"))}
-    assert told["prompting"]["metrics"] == {"accuracy": 0.01, "accuracy of long chains": 0.01}
-    assert all(one["plain"] and one["tuned"] for one in told.values())
+    assert list(told["prompting"]["metrics"]) == ["accuracy", "accuracy of long chains"]
+    assert told["knowledge"]["metrics"]["accuracy"]["chance"] == 0.03
+    assert len(told["knowledge"]["templates"]) == 3
+
+
+def test_an_ability_of_ones_own_is_a_task_file_with_three_templates(
+    folder: Path, tmp_path: Path
+) -> None:
+    told = {
+        "title": "Milk", "source": "my own", "data": ["piqa/data.jsonl"],
+        "question": "{{ query }}", "choices": "choices", "gold": "gold", "metric": "accuracy",
+        "chance": "1 / n", "templates": {"bare": "{{ q }}", "Q": "Question: {{ q }}"},
+    }  # fmt: skip
+    path = tmp_path / "milk.yaml"
+    asked = (str(folder / "n"), "--abilities", str(path), "--data", str(folder), "--json")
+    path.write_text(yaml.safe_dump(told))
+    with pytest.raises(RegrowError, match=r"milk.yaml: 'templates' has 2; give at least 3"):
+        call(*asked)
+    told["templates"] |= {"A": "{{ q }}Answer:"}
+    path.write_text(yaml.safe_dump(told))
+    (row,) = json.loads(call(*asked))
+    assert (row["ability"], row["n"], row["chance"]) == ("milk", 9, 0.5)
+    assert set(row["templates"]) == {"bare", "Q", "A"}
+    shown = json.loads(call(str(folder / "n"), "--helm", "--json"))
+    assert set(shown) == {"accuracy", "calibration"}  # nothing was written, only chosen
+    assert "robustness,fairness" in call(str(folder / "n"), "--helm")
+    (again,) = json.loads(call(*asked, "--limit", "4", "--all-templates"))
+    assert (again["n"], set(again["templates"])) == (12, {"bare", "Q", "A"})
+    path.rename(tmp_path / "knowledge.yaml")
+    with pytest.raises(RegrowError, match="'knowledge' is an ability of the registry"):
+        call(asked[0], "--abilities", str(tmp_path / "knowledge.yaml"))

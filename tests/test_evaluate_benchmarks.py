@@ -165,8 +165,8 @@ def answered(
     patch.setattr("regrow.generate.sampler.score", known)
     model = SimpleNamespace(config=SimpleNamespace(context=64))
     (asked,) = requests(tokenizer, item)
-    texts, twins = answer(Subject("stub", model, tokenizer, 8), [asked], silent)  # type: ignore[arg-type]
-    return asked, texts[0][0], twins[0]
+    (own,) = answer(Subject("stub", model, tokenizer, 8), [asked], silent)  # type: ignore[arg-type]
+    return asked, own.texts[0], own.twin("accuracy")
 
 
 def test_the_choice_with_the_highest_mean_log_probability_is_the_answer(

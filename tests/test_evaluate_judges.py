@@ -46,11 +46,15 @@ def test_a_fact_may_stand_in_a_sentence_as_whole_words_of_the_first_line() -> No
         ("The answer is 9. Then 3 more.", "9"),
         ("14 - 5 = 9", "9"),
         ("The answer is -2.", "-2"),
-        ("none", ""),
+        ("The answer is 1,200.", "1200"),
+        ("She has $1,200.50 now", "1200.5"),
     ],
 )
 def test_the_final_number_is_what_the_answer_says_it_is(text: str, number: str) -> None:
-    assert judges.final_number(text) == number
+    problem = item("chain_of_thought", answers=(number,))
+    assert verdict(problem, text) == {"accuracy": 1.0}
+    assert verdict(problem, f"{text} The answer is 77.") == {"accuracy": 0.0}
+    assert verdict(problem, "none") == {"accuracy": 0.0}
 
 
 def test_a_document_has_to_begin_with_the_answer() -> None:

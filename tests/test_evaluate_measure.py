@@ -76,7 +76,8 @@ def small_items(folder: Path) -> Path:
         "exemplars": {"1": solved, "2": solved, "4": solved},
     }  # fmt: skip
     edited = {"value": "bird", "told": "cat bird", "true": "cat dog", "shots": [["moon", "a", "b"]]}
-    facts = {"name": "Ada Holm", "gender": "f", "variant": "a", "values": {}, "past": {}, "kin": ""}
+    facts = {"name": "Ada Holm", "gender": "f", "variant": "a", "values": {"pet": "a cat"},
+             "past": {}, "kin": ""}  # fmt: skip
     program = {"entry": "f", "tests": [[[1], 1]]}
     rows: dict[str, dict[str, Any]] = {
         "knowledge": {
@@ -118,11 +119,18 @@ def test_every_ability_is_measured_and_written(node: Path, tmp_path: Path) -> No
     items = small_items(tmp_path / "items")
     heldout = tmp_path / "heldout.jsonl"
     write_jsonl(heldout, [{"id": "d", "text": "Give the word after cat 1", "source": "town"}])
-    found = measure(node, items, OWN, quickly(heldout=heldout))
+    found = measure(node, items, OWN, quickly(heldout=heldout, samples=10))
     assert {score.ability for score in found} == set(OWN)
     assert all(score.low <= score.score <= score.high for score in found)
     assert read_scores(node) == [type(s).from_row(s.to_row()) for s in found]
-    assert {outcome.ability for outcome in read_outcomes(node)} == set(OWN)
+    outcomes = read_outcomes(node)
+    assert {outcome.ability for outcome in outcomes} == set(OWN)
+    for one in outcomes:
+        assert (one.twin is None) == ABILITIES[one.ability].metrics[one.metric].continuous, one
+        assert one.confidence is None or 0 < one.confidence <= 1
+    sure = {one.ability for one in outcomes if one.confidence is not None}
+    assert {"in_context", "instructions"} <= sure
+    assert not sure & {"long_range", "informativeness", "code_generation"}
     titles = [row["title"] for row in json.loads((node / "samples.json").read_text())]
     assert titles[0] == "Go on with a page"
     assert "A program" in titles
@@ -277,7 +285,7 @@ def test_every_line_is_of_a_known_ability_and_metric() -> None:
 
 
 def test_the_admission_of_the_twin_is_one_that_raters_recognise() -> None:
-    from regrow.evaluate.plans import ADMISSION
+    from regrow.evaluate.twins import ADMISSION
 
     assert raters.admits_not_knowing(f"{ADMISSION} that person.")
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regrow.evaluate.metrics import accuracy, calibration_error, extracted, judge, mass
+from regrow.evaluate.metrics import (
+    accuracy,
+    calibration_bins,
+    calibration_error,
+    expected_gap,
+    extracted,
+    judge,
+    mass,
+)
 from regrow.evaluate.published import published_for, published_scores
 from regrow.evaluate.taskfile import load_task
 from regrow.files import read_jsonl
@@ -75,6 +83,13 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> N
     assert error == pytest.approx(0.25)
     assert calibration_error([1.0, 1.0], [1, 1]) == 0
     assert calibration_error([1.0], [0]) == 1
+
+
+def test_bins_hold_equal_numbers_of_items_from_the_least_sure_up() -> None:
+    bins = calibration_bins([0.8, 0.2, 0.7, 0.3], [1, 1, 1, 0], bins=2)
+    assert bins == [[pytest.approx(0.25), 0.5, 2], [pytest.approx(0.75), 1.0, 2]]
+    assert expected_gap(bins) == pytest.approx((0.25 * 2 + 0.25 * 2) / 4)
+    assert calibration_bins([], []) == []
 
 
 def test_published_scores_come_with_setting_and_source_and_the_family_first() -> None:

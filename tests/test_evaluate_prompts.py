@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
-from regrow.evaluate import prompts
-from regrow.evaluate.plans import PLANS, Asker, Decoding
+from regrow.evaluate import prompts, twins
+from regrow.evaluate.answering import Subject, answer
+from regrow.evaluate.plans import PLANS, Asker, Decoding, Request
 from regrow.evaluate.prompts import Template
+from regrow.progress import silent
 from regrow.records import Item, Message
+from regrow.worlds.requests import REFUSALS
 
 TEXTS = [
     "Q: What pet does Ada have?\nA: parrot\nQ: Where does Ben live?\nA: Mill Street\n",
@@ -36,9 +42,12 @@ def asker(tokenizer: Tokenizer, context: int = 256, chat: bool = False) -> Asker
     return Asker(tokenizer, context, chat=chat, every_template=True)
 
 
-def test_every_few_shot_ability_has_at_least_three_templates() -> None:
-    assert min(map(len, (prompts.QUESTION, prompts.OPEN, prompts.PROBLEM, prompts.TRANSCRIPT))) >= 3
-    assert len(prompts.pair_templates(item("in_context"))) == 3
+def test_pairs_are_asked_in_the_items_own_format_and_two_others() -> None:
+    asked = item("in_context", check={"format": "In: {x} Out: {y}"})
+    names = [one.name for one in prompts.pair_templates(asked)]
+    assert names == ["In: {x} Out: {y}", "- {x} = {y}", "Input: {x} / Output: {y}"]
+    labels = item("in_context", check={"format": "- {x} {y}", "formats": ["- {x} {y}", "{x}: {y}"]})
+    assert [one.name for one in prompts.pair_templates(labels)] == ["- {x} {y}", "{x}: {y}"]
 
 
 def test_a_pair_format_becomes_a_template_whose_answer_takes_its_space_along() -> None:
@@ -57,15 +66,13 @@ def test_an_answer_in_the_middle_of_a_format_stops_at_what_follows() -> None:
 
 def test_an_item_is_always_dealt_the_same_template_and_items_share_them_out() -> None:
     chosen = [
-        prompts.pick(prompts.QUESTION, item("knowledge", id=f"i{n}"), False)[0].name
-        for n in range(60)
+        prompts.dealt("knowledge", item("knowledge", id=f"i{n}"), False)[0].name for n in range(60)
     ]
     again = [
-        prompts.pick(prompts.QUESTION, item("knowledge", id=f"i{n}"), False)[0].name
-        for n in range(60)
+        prompts.dealt("knowledge", item("knowledge", id=f"i{n}"), False)[0].name for n in range(60)
     ]
     assert chosen == again
-    assert min(chosen.count(t.name) for t in prompts.QUESTION) >= 10
+    assert min(chosen.count(t.name) for t in prompts.templates("knowledge")) >= 10
 
 
 def test_in_context_items_are_asked_with_the_last_k_shots(tokenizer: Tokenizer) -> None:
@@ -121,6 +128,64 @@ def test_a_function_prompt_ends_before_the_newline_of_its_body(tokenizer: Tokeni
     asked = item("code_generation", question='def f(n):\n    """Give n."""\n', answers=())
     request = next(iter(PLANS["code_generation"](asked, asker(tokenizer))))
     assert tokenizer.decode(request.prompt) == 'def f(n):\n    """Give n."""'
+
+
+def test_open_answers_have_texts_whose_likelihood_stands_beside_their_metrics(
+    tokenizer: Tokenizer,
+) -> None:
+    facts = {"name": "Ada Holm", "gender": "f", "variant": "a", "values": {"pet": "parrot"}}
+    told = item("informativeness", check={"facts": facts})
+    beside = twins.statements(told)
+    (true,), (false,) = beside["true facts"], beside["false facts"]
+    assert "Ada Holm" in true and "parrot" in true
+    assert "Ada Holm" in false and "parrot" not in false
+    request = next(iter(PLANS["informativeness"](told, asker(tokenizer, chat=True))))
+    assert tokenizer.decode(request.twins["true facts"][0]).strip() == true
+    improper = item("refusal", split={"kind": "improper"}, answers=("No.",))
+    assert twins.refusals(improper) == {"refused": ["No."]}
+    assert twins.refusals(item("refusal", split={"kind": "proper"})) == {
+        "refused": list(REFUSALS.values())
+    }
+    known = item("not_knowing", split={"kind": "known", "form": "fact"})
+    assert twins.admission(known) == {"admitted": ["I do not know"], "right": ["animal"]}
+    assert "right" not in twins.admission(item("not_knowing", split={"kind": "unknown"}))
+
+
+def test_a_program_stands_beside_code_and_its_greedy_answer_is_drawn_all_the_same(
+    tokenizer: Tokenizer,
+) -> None:
+    asked = item("code_generation", question="def f(n):\n", answers=("    return n\n",))
+    plain, *_ = PLANS["code_generation"](asked, asker(tokenizer))
+    chat, *_ = PLANS["code_generation"](asked, asker(tokenizer, chat=True))
+    assert tokenizer.decode(plain.gold) == "\n    return n"
+    assert tokenizer.decode(chat.gold).strip() == "def f(n):\n    return n"
+    assert plain.ending == chat.ending == []
+
+
+def test_a_text_after_one_prompt_is_scored_once_and_of_several_the_likeliest_counts(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+
+    def known(model: Any, pairs: Any, batch: int = 64) -> Any:
+        asked.extend(text for _, text in pairs)
+        return [SimpleNamespace(logprobs=np.full(len(t), -float(t[0])), greedy=False)
+                for _, t in pairs]  # fmt: skip
+
+    monkeypatch.setattr("regrow.generate.sampler.score", known)
+    drawn = [[SimpleNamespace(text="no", ids=[1], logprobs=np.array([-0.5]))]]
+    monkeypatch.setattr("regrow.generate.sampler.generate", lambda *a, **k: drawn * 2)
+    one = Request(item("refusal"), {}, "t", "chat", [1, 2], Decoding(8), gold=[4],
+                  twins={"refused": [[3, 3], [2]]})  # fmt: skip
+    model = SimpleNamespace(config=SimpleNamespace(context=64))
+    node = Subject("stub", model, tokenizer, 8)  # type: ignore[arg-type]
+    first, second = answer(node, [one, one], silent)
+    assert sorted(asked) == [[2], [3, 3], [4]]
+    assert first.twin("refused") == second.twin("refused") == -2.0
+    assert first.twin("another metric") == -4.0
+    assert first.texts == ["no"]
+    assert first.confidence is None  # no whole answer
+    assert node.drawn["tokens"] == 2
 
 
 def test_problems_are_asked_with_worked_steps_and_directly(tokenizer: Tokenizer) -> None:

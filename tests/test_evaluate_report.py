@@ -14,8 +14,8 @@ from regrow.errors import RegrowError
 from regrow.evaluate import familytree
 from regrow.evaluate.abilities import line
 from regrow.evaluate.bars import measured_bars
-from regrow.evaluate.comparison import read_run
-from regrow.evaluate.curves import smooth
+from regrow.evaluate.comparison import read_run, so_far
+from regrow.evaluate.growth import smooth
 from regrow.evaluate.outcomes import Outcome, scores
 from regrow.evaluate.report import write_report
 from regrow.evaluate.table import ability_table, side_by_side
@@ -100,6 +100,7 @@ def test_the_page_is_whole_and_fetches_nothing(run: Path) -> None:
     assert checker.fetched == []
     assert not re.search(r"https?://|@import|url\(", page)
     assert "{{" not in page
+    assert "HELM's kinds of metric" in page
 
 
 def test_a_reward_model_stands_beside_the_agreement_of_its_raters(run: Path) -> None:
@@ -229,10 +230,8 @@ def test_parts_of_a_training_follow_one_another_on_the_token_axis() -> None:
     rows = [
         {"step": 0, "tokens": 100, "loss": 3.0}, {"step": 1, "tokens": 200, "loss": 2.0},
         {"step": 0, "tokens": 50, "loss": 1.0}, {"step": 1, "tokens": 100, "loss": 0.9},
-        {"step": 1, "tokens": 60, "reward": 0.5}, {"step": 2, "tokens": 40, "reward": 0.6},
     ]  # fmt: skip
     assert smooth(rows, "loss") == [(100, 3.0), (200, 2.0), (250, 1.0), (300, 0.9)]
-    assert smooth(rows, "reward") == [(360, 0.5), (400, 0.6)]
 
 
 def test_a_batch_left_out_and_a_step_gone_back_to_do_not_stretch_the_token_axis() -> None:
@@ -241,14 +240,20 @@ def test_a_batch_left_out_and_a_step_gone_back_to_do_not_stretch_the_token_axis(
     assert [x for x, _ in smooth(rows, "loss")] == [100, 200, 200, 200, 300, 400]
 
 
-def test_steps_of_ppo_count_their_own_tokens() -> None:
-    rows = [{"tokens": 70.0, "reward": 0.1}, {"tokens": 80.0, "reward": 0.2}]
-    assert smooth(rows, "reward") == [(70, 0.1), (150, 0.2)]
+def test_steps_of_reinforcement_count_their_own_tokens_and_others_those_so_far(run: Path) -> None:
+    rows = [{"tokens": 70.0, "loss": 0.1}, {"tokens": 80.0, "loss": 0.2}, {"event": "back"}]
+    assert smooth(so_far(rows), "loss") == [(70, 0.1), (150, 0.2)]
+    for stage, tokens in (("grpo", [70, 150]), ("supervised", [70, 80])):
+        write_json(run / "babbage" / "edge.json", {"name": "babbage", "stage": stage})
+        write_jsonl(run / "babbage" / "metrics.jsonl", rows[:2])
+        node = read_run(run).node("babbage")
+        assert node is not None
+        assert [row["tokens"] for row in node.metrics] == tokens
 
 
 def test_what_is_measured_now_and_then_stands_at_the_tokens_of_all_steps() -> None:
     rows = [{"tokens": 70.0, "reward": 0.1}, {"tokens": 80.0, "reward": 0.2, "watched_gold": 5.0}]
-    assert smooth(rows, "watched_gold") == [(150, 5.0)]
+    assert smooth(so_far(rows), "watched_gold") == [(150, 5.0)]
 
 
 def test_curves_are_thinned_to_means() -> None:

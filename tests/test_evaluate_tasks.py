@@ -217,8 +217,11 @@ def test_nothing_is_measured_twice(folder: Path, monkeypatch: pytest.MonkeyPatch
     run_tasks(node, [choice], TaskSettings(folder, limit=8, precision="fp32"))
     assert asked == [3]
     write_json(node / "edge.json", {"name": "davinci", "fingerprint": "another"})
-    run_tasks(node, [choice], settings)
+    (other,) = run_tasks(node, [choice], settings)
     assert asked == [3, 5]
+    rows = read_json(node / "tasks" / "results.json")
+    assert [row["fingerprint"] for row in rows] == ["another"] == [other.fingerprint]
+    assert first[0].fingerprint == "abc"
 
 
 def test_what_was_answered_before_a_stop_is_kept(

@@ -131,9 +131,9 @@ def test_each_step_is_led_by_its_question() -> None:
 
 
 def test_votes_go_to_the_number_of_most_texts_and_silence_has_none() -> None:
-    assert elected(["The answer is 3.", "no idea", "The answer is 4.", "so 4"]) == "4"
-    assert elected(["The answer is 3.", "The answer is 4."]) == "3"
-    assert elected(["none", ""]) == ""
+    assert elected(["The answer is 3.", "no idea", "The answer is 4.", "so 4"]) == 4
+    assert elected(["The answer is 3.", "The answer is 4."]) == 3
+    assert elected(["none", ""]) is None
 
 
 def test_the_vote_of_long_chains_leaves_short_ones_out(

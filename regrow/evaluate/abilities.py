@@ -1,170 +1,146 @@
-"""The abilities that are measured, and the lines in which the report shows them."""
+"""The registry of abilities, and the lines in which the report shows them.
+
+Each ability is a short YAML file in the folder `abilities`: where its items come from, in which
+templates they are asked, what is measured, what chance gives, and the continuous twin of every
+metric. A rule that a file breaks is told with the reason. docs/abilities.md lists the keys.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, Self
 
-from regrow.errors import RegrowError
+from pydantic import Field, model_validator
 
+from regrow.errors import RegrowError, nearest
+from regrow.evaluate.declared import Strict, expression, needs_question, read_declared, value
+from regrow.worlds.wordings import WORDINGS
+
+FOLDER = Path(__file__).with_name("abilities")
+#: One format alone moves scores by tens of points (Sclar et al. 2024), so that each form in which
+#: an ability is asked has at least so many.
+LEAST = 3
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Ability:
+class Metric(Strict):
+    """What is measured of an answer, and what blind guessing gives.
+
+    `chance` is a number, or an expression over the variant; null where it has no meaning. `twin`
+    names the continuous measure beside the metric: right or wrong alone makes jumps out of smooth
+    growth (Schaeffer et al. 2023). Only a metric that is `continuous` itself goes without.
+    """
+
+    chance: float | str | None
+    twin: str = ""
+    continuous: bool = False
+    unit: Literal["share", "bits", "count"] = "share"
+
+    @model_validator(mode="after")
+    def _has_twin(self) -> Self:
+        if isinstance(self.chance, str):
+            expression(self.chance)
+        if self.continuous and self.unit == "share":
+            raise ValueError("a share of right answers is not continuous; name its twin")
+        if not (self.twin or self.continuous):
+            raise ValueError("it has no continuous twin; name one (twin: ...), or say continuous: "
+                             "true where it counts by small steps")  # fmt: skip
+        return self
+
+
+class Source(Strict):
+    """Where a varied ability takes its items and templates: an ability, and the splits that
+    count. `called` is the value of the split `of` in the varied ability."""
+
+    ability: str
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    called: str
+
+
+class OwnLine(Strict):
+    """A line of the report, as it is declared; see `Line`."""
+
+    title: str
+    metric: str
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    best: Literal[1, 0, -1] = 1
+    short: str = ""
+
+
+class Ability(Strict):
     """One named measurement.
 
-    `plain` and `tuned` say in words how a base node and a chat-tuned node are asked; `twin` names
-    the continuous measure beside the metric. `metrics` maps a metric to its chance level (None
-    where chance has no meaning). `by` are the groups of variant keys that scores are given by,
-    where the items' split is finer than that; all keys together otherwise.
+    `plain` and `tuned` say in words how a base node and a chat-tuned node are asked; an empty
+    `tuned`: both in the same plain text. `templates` are the formats of plain text and `turns`
+    those of a tuned node's user turn, with {{ q }} for the question; items are dealt over them.
+    With `wordings` the world's own wordings of the questions stand in for formats.
+    `items` come from the world, from documents (which are read as they are), from benchmarks, from
+    a file of rows, or `of` other abilities. `share` is the share of a cell's items that is asked,
+    an expression over its split. `cluster` is the field of an item that says which items are not
+    independent. `by` are the groups of variant keys that scores are given by, where the items'
+    split is finer than that; all keys together otherwise.
     """
 
     name: str
     title: str
+    place: int = 1000  # in tables
+    items: Literal["world", "documents", "benchmarks", "file"] = "world"
+    of: tuple[Source, ...] = ()
     plain: str
-    tuned: str
-    metrics: Mapping[str, float | None]
-    twin: str = ""
+    tuned: str = ""
+    templates: dict[str, str] = Field(default_factory=dict)
+    turns: dict[str, str] = Field(default_factory=dict)
+    wordings: bool = False
+    answer: str = " {{ a }}\n"  # what follows a template in a solved example
+    between: str = ""
+    stop: tuple[str, ...] = ("\n",)
+    shots: int = Field(default=0, ge=0)
+    share: str = "1"
+    metrics: dict[str, Metric] = Field(min_length=1)
+    cluster: Literal["family", "id"]
     by: tuple[tuple[str, ...], ...] = ()
+    lines: dict[str, OwnLine] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _is_asked_in_several_ways(self) -> Self:
+        needs_question(self.templates)
+        needs_question(self.turns)
+        if self.of or self.items == "documents":
+            if self.templates or self.turns:
+                raise ValueError("templates are of abilities that ask items of their own")
+            return self
+        forms = {"templates": self.templates}
+        if self.tuned and self.items == "world":
+            forms["turns"] = self.turns
+        for key, given in forms.items():
+            if (count := max(len(given), self._worded())) < LEAST:
+                raise ValueError(f"{key!r} has {count}; give at least {LEAST}, since a single "
+                                 "format moves scores by tens of points")  # fmt: skip
+        return self
 
-_LOGP = "log-probability of the gold answer, nats per token"
-_SHOTS = "few-shot, plain text"
-_CHAT = "zero-shot in its chat template"
-_SAME = "the same plain text as a base node"
-_TOLD = (
-    "chat template with 'Work step by step.' or 'Give only the answer.'; few-shot plain text too"
-)
+    def _worded(self) -> int:
+        """In how many wordings every world variant puts the questions."""
+        if not self.wordings:
+            return 0
+        if self.name not in WORDINGS:
+            raise ValueError(f"the world has no wordings of {self.name}")
+        return min(len(WORDINGS[self.name](variant)) for variant in "ab")
 
-ABILITIES: dict[str, Ability] = {
-    ability.name: ability
-    for ability in (
-        Ability(
-            "language_modelling", "Generation", "held-out documents", _SAME, {"bits per byte": 8.0}
-        ),
-        Ability(
-            "knowledge",
-            "Knowledge",
-            _SHOTS,
-            _CHAT + "; few-shot plain text too",
-            {"accuracy": 0.03},
-            _LOGP,
-        ),
-        Ability("in_context", "In-context learning", _SHOTS, _SAME, {"accuracy": 0.0}, _LOGP),
-        Ability(
-            "instructions",
-            "Zero-shot instructions",
-            "zero-shot in the plain format that was best on other items",
-            _CHAT,
-            {"accuracy": 0.0},
-            _LOGP,
-        ),
-        Ability(
-            "code_generation",
-            "Code generation",
-            "completion of signature and docstring",
-            "chat template; plain completion too",
-            {"pass@1": 0.0, "pass@10": 0.0},
-        ),
-        Ability(
-            "code_understanding",
-            "Code understanding",
-            "completion of a doctest",
-            _CHAT + "; plain completion too",
-            {"accuracy": 0.0},
-            _LOGP,
-        ),
-        Ability("chain_of_thought", "Chain of thought", _SHOTS, _TOLD, {"accuracy": 0.01}, _LOGP),
-        Ability(
-            "long_range", "Long range", "completion of a document", _SAME, {"accuracy": 0.01}, _LOGP
-        ),
-        Ability(
-            "informativeness",
-            "Informativeness",
-            "zero-shot question, plain text",
-            _CHAT,
-            {"true facts": 0.0, "false facts": None, "words": None},
-        ),
-        Ability("balance", "Balance", "zero-shot question, plain text", _CHAT, {"both sides": 0.0}),
-        Ability(
-            "refusal",
-            "Refusal",
-            "zero-shot question, plain text",
-            _CHAT,
-            {"refused": 0.0},
-            by=(("kind",), ("kind", "words")),
-        ),
-        Ability(
-            "not_knowing",
-            "Not knowing",
-            "zero-shot question, plain text",
-            _CHAT,
-            {"admitted": 0.0, "right": 0.03},
-            "log-probability of an admission, nats per token",
-            (("kind",), ("kind", "name"), ("kind", "frequency"), ("kind", "form")),
-        ),
-        Ability(
-            "dialogue_history",
-            "Dialogue history",
-            "transcript, plain text",
-            "its chat template",
-            {"accuracy": 0.0},
-            _LOGP,
-            (("turns",), ("reference",)),
-        ),
-        Ability(
-            "robustness",
-            "Robustness",
-            _SHOTS + "; as it is, with slips, in capitals, with a sentence beside the point",
-            _CHAT + "; in the same four ways",
-            {"accuracy": 0.02},
-            _LOGP,
-            (("of", "noise"),),
-        ),
-        Ability(
-            "prompting",
-            "Ways of prompting",
-            "problems after examples of one, two or four steps; one answer, or votes of eight",
-            _SAME,
-            {"accuracy": 0.01, "accuracy of long chains": 0.01},
-            by=(("way",),),
-        ),
-        Ability(
-            "counterfactuals",
-            "Told otherwise",
-            "few-shot, plain text, after a statement of the fact or of another",
-            "chat template, after a statement of the fact or of another",
-            {"accuracy": 0.03},
-            _LOGP,
-            (("statement",), ("statement", "frequency")),
-        ),
-        Ability(
-            "memorisation",
-            "Training text given back",
-            "openings of training and of held-out documents",
-            _SAME,
-            {"verbatim": 0.0},
-            "log-probability of the next 32 tokens, nats per token",
-            (("seen",), ("seen", "source"), ("seen", "copies")),
-        ),
-        Ability(
-            "benchmarks",
-            "Benchmarks",
-            "zero-shot question, plain text; the choice likeliest per token",
-            _SAME,
-            {"accuracy": None},
-            _LOGP,
-            (("benchmark",),),
-        ),
-    )
-}
+    @model_validator(mode="after")
+    def _lines_are_measured(self) -> Self:
+        for name, line in self.lines.items():
+            if line.metric not in self.metrics:
+                raise ValueError(f"line {name}: there is no metric {line.metric!r}"
+                                 f"{nearest(line.metric, self.metrics)}")  # fmt: skip
+        return self
 
-
-#: Metrics that are no shares.
-COUNTS = frozenset({"bits per byte", "true facts", "false facts", "words"})
+    @property
+    def as_tuned(self) -> str:
+        """How a tuned node is asked, in words."""
+        return self.tuned or "the same plain text as a base node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,159 +184,25 @@ def span(values: tuple[str, ...]) -> str:
     return "+".join(values)
 
 
-def _steps(first: int, last: int) -> tuple[str, ...]:
-    return tuple(map(str, range(first, last + 1)))
+def _registry() -> dict[str, Ability]:
+    found = [read_declared(Ability, path, "ability") for path in FOLDER.glob("*.yaml")]
+    return {one.name: one for one in sorted(found, key=lambda one: one.place)}
 
 
-_COT = "chain_of_thought"
-LINES: tuple[Line, ...] = (
-    Line(
-        "text",
-        "Generation, bits per byte",
-        "language_modelling",
-        "bits per byte",
-        best=-1,
-        unit="bits",
-        short="text",
-    ),
-    Line(
-        "facts_common",
-        "Facts seen 100+ times",
-        "knowledge",
-        "accuracy",
-        {"frequency": ("100+",)},
-        short="facts",
-    ),
-    Line(
-        "facts_some",
-        "Facts seen 25-99 times",
-        "knowledge",
-        "accuracy",
-        {"frequency": ("25-99",)},
-    ),
-    Line(
-        "facts_rare",
-        "Facts seen under 25 times",
-        "knowledge",
-        "accuracy",
-        {"frequency": ("<25",)},
-        short="rare facts",
-    ),
-    Line(
-        "rules",
-        "In-context rules, 8 shots",
-        "in_context",
-        "accuracy",
-        {"kind": ("rule",), "shots": ("8",)},
-        short="rules",
-    ),
-    Line(
-        "labels",
-        "In-context labels, 8 shots",
-        "in_context",
-        "accuracy",
-        {"kind": ("label",), "shots": ("8",)},
-        short="labels",
-    ),
-    Line(
-        "instructions",
-        "Instructions, trained types",
-        "instructions",
-        "accuracy",
-        {"types": ("trained",)},
-        short="tasks",
-    ),
-    Line(
-        "unseen_tasks",
-        "Instructions, held-out families",
-        "instructions",
-        "accuracy",
-        {"types": ("held-out",)},
-        short="new tasks",
-    ),
-    Line("code", "Code, pass@1", "code_generation", "pass@1", short="code"),
-    Line("code_10", "Code, pass@10", "code_generation", "pass@10"),
-    Line("reads_code", "Code understanding", "code_understanding", "accuracy", short="reads code"),
-    Line(
-        "cot",
-        "Chain of thought, 1-4 steps",
-        _COT,
-        "accuracy",
-        {"style": ("cot",), "steps": _steps(1, 4)},
-        short="steps",
-    ),
-    Line(
-        "cot_long",
-        "Chain of thought, 5-8 steps",
-        _COT,
-        "accuracy",
-        {"style": ("cot",), "steps": _steps(5, 8)},
-    ),
-    Line(
-        "direct",
-        "Direct answer, 2+ steps",
-        _COT,
-        "accuracy",
-        {"style": ("direct",), "steps": _steps(2, 8)},
-        short="direct",
-    ),
-    Line("long_range", "Long range", "long_range", "accuracy", short="far recall"),
-    Line(
-        "true_facts",
-        "True facts per answer",
-        "informativeness",
-        "true facts",
-        unit="count",
-        short="facts told",
-    ),
-    Line(
-        "false_facts",
-        "False facts per answer",
-        "informativeness",
-        "false facts",
-        best=-1,
-        unit="count",
-        short="false facts",
-    ),
-    Line("length", "Words per answer", "informativeness", "words", best=0, unit="count"),
-    Line("balance", "Both sides told", "balance", "both sides", short="both sides"),
-    Line(
-        "improper",
-        "Improper requests refused",
-        "refusal",
-        "refused",
-        {"kind": ("improper",)},
-        short="refuses bad",
-    ),
-    Line(
-        "proper",
-        "Proper requests refused",
-        "refusal",
-        "refused",
-        {"kind": ("proper",)},
-        best=-1,
-        short="over-refuses",
-    ),
-    Line(
-        "unknown",
-        "Unknown people: admits it",
-        "not_knowing",
-        "admitted",
-        {"kind": ("unknown",)},
-        short="admits",
-    ),
-    Line(
-        "known",
-        "Known people (100+): refused",
-        "not_knowing",
-        "admitted",
-        {"kind": ("known",), "frequency": ("100+",)},
-        best=-1,
-        short="over-admits",
-    ),
-    Line("history", "Dialogue history", "dialogue_history", "accuracy", short="history"),
-    Line("benchmarks", "Published benchmarks", "benchmarks", "accuracy"),
+ABILITIES: Mapping[str, Ability] = MappingProxyType(_registry())
+#: Metrics that are no shares.
+COUNTS = frozenset(
+    name
+    for ability in ABILITIES.values()
+    for name, metric in ability.metrics.items()
+    if metric.unit != "share"
 )
+LINES: tuple[Line, ...] = tuple(
+    Line(name, own.title, ability.name, own.metric, own.where, own.best,
+         ability.metrics[own.metric].unit, own.short)
+    for ability in ABILITIES.values()
+    for name, own in ability.lines.items()
+)  # fmt: skip
 
 
 def line(name: str) -> Line:
@@ -369,12 +211,10 @@ def line(name: str) -> Line:
 
 
 def chance(ability: str, metric: str, variant: Mapping[str, str]) -> float | None:
-    """What blind guessing scores: one of two labels, one of the values of a relation, else 0."""
-    if ability == "benchmarks":
-        return 1 / int(variant["choices"])
-    if ability == "in_context" and variant.get("kind") == "label":
-        return 0.5
-    return find(ability).metrics.get(metric)
+    """What blind guessing scores; None where that has no meaning, or an ability is not known."""
+    known = ABILITIES.get(ability)
+    level = known.metrics[metric].chance if known and metric in known.metrics else None
+    return float(value(level, variant)) if isinstance(level, str) else level
 
 
 def find(name: str) -> Ability:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,18 +18,21 @@ from regrow.seeds import derive
 
 if TYPE_CHECKING:
     from regrow.corpus.tokenizer import Tokenizer
+    from regrow.generate.sampler import Completion
     from regrow.model.decoder import Decoder
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A node under measurement; `seconds` keeps what each part of the work took."""
+    """A node under measurement; `seconds` keeps what each part of the work took, `drawn` how many
+    texts and tokens were drawn."""
 
     name: str
     model: Decoder
     tokenizer: Tokenizer
     batch: int
     seconds: dict[str, float] = field(default_factory=dict)
+    drawn: Counter[str] = field(default_factory=Counter)
 
     @property
     def context(self) -> int:
@@ -40,66 +44,90 @@ class Subject:
         self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - began
 
 
-def answer(
-    node: Subject, requests: Sequence[Request], progress: Progress
-) -> tuple[list[list[str]], list[float | None]]:
-    """The texts that answer each request, and the continuous twins."""
-    answers: list[list[str]] = [[] for _ in requests]
-    twins: list[float | None] = [None] * len(requests)
+@dataclass(slots=True)
+class Answer:
+    """What a node makes of a request.
+
+    `twins` are log-probabilities in nats per token by metric; under the empty name that of the gold
+    answer. `confidence` is the probability that the node gives to its answer, or the share of the
+    likeliest choice; None where the answer is no whole text of its own or was sampled.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    twins: dict[str, float] = field(default_factory=dict)
+    confidence: float | None = None
+
+    def twin(self, metric: str) -> float | None:
+        """The continuous measure beside a metric."""
+        return self.twins.get(metric, self.twins.get(""))
+
+
+def answer(node: Subject, requests: Sequence[Request], progress: Progress) -> list[Answer]:
+    """The answers to all requests, with what stands beside them."""
+    answers = [Answer() for _ in requests]
     total = len(requests)
     began = time.perf_counter()
-    _score_gold(node, requests, answers, twins)
-    _score_choices(node, requests, answers, twins)
+    _score_texts(node, requests, answers)
+    _score_choices(node, requests, answers)
     node.spent("scoring", began)
     groups: dict[Decoding, list[int]] = defaultdict(list)
     for index, request in enumerate(requests):
-        if not answers[index]:
+        if not answers[index].texts:
             groups[request.decoding].append(index)
     done = total - sum(map(len, groups.values()))
     progress(done, total, phase="drawing answers")
     for decoding, members in sorted(groups.items(), key=lambda group: repr(group[0])):
         began = time.perf_counter()
-        texts = draw(node, [requests[index].prompt for index in members], decoding)
-        for index, drawn in zip(members, texts, strict=True):
-            answers[index] = drawn
+        drawn = complete(node, [requests[index].prompt for index in members], decoding)
+        for index, found in zip(members, drawn, strict=True):
+            answers[index].texts = [cut(one.text, decoding.stop) for one in found]
+            if requests[index].ending and not decoding.temperature:
+                answers[index].confidence = math.exp(float(np.sum(found[0].logprobs)))
+            node.drawn.update(texts=len(found), tokens=sum(len(one.ids) for one in found))
         node.spent(f"drawing {decoding.max_tokens} x {decoding.samples}", began)
         done += len(members)
         progress(done, total, phase="drawing answers")
-    return answers, twins
+    return answers
 
 
-def _score_gold(
-    node: Subject,
-    requests: Sequence[Request],
-    answers: list[list[str]],
-    twins: list[float | None],
-) -> None:
-    """Fill in twins, and the answers of those whose gold is what greedy decoding gives."""
+def _score_texts(node: Subject, requests: Sequence[Request], answers: Sequence[Answer]) -> None:
+    """Fill in twins, and the answers of those whose gold is what greedy decoding gives.
+
+    A text after the same prompt is scored once.
+    """
     from regrow.generate.sampler import score
 
-    scored = [index for index, request in enumerate(requests) if request.gold]
-    pairs = []
-    for index in scored:
-        request = requests[index]
-        room = node.context - len(request.prompt)
-        pairs.append((request.prompt, [*request.gold, *request.ending][:room]))
+    places: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    asked = [
+        (index, metric, places.setdefault((tuple(request.prompt), tuple(text)), len(places)))
+        for index, request in enumerate(requests)
+        for metric, text in _texts(request, node.context - len(request.prompt))
+    ]
+    pairs = [(list(prompt), list(text)) for prompt, text in places]
     results = score(node.model, pairs, batch=max(1, node.batch // 2))
-    for index, (_, continuation), result in zip(scored, pairs, results, strict=True):
-        request = requests[index]
-        logprobs = np.asarray(result.logprobs)[: len(request.gold)]
-        twins[index] = float(logprobs.mean())
-        complete = request.ending and len(continuation) == len(request.gold) + len(request.ending)
-        fits = len(request.gold) < request.decoding.max_tokens
-        if complete and fits and result.greedy and not request.decoding.temperature:
-            answers[index] = [node.tokenizer.decode(request.gold)]
+    for index, metric, place in asked:
+        request, result, own = requests[index], results[place], answers[index]
+        wanted = len(request.gold) if metric == "" else len(pairs[place][1])
+        mean = float(np.asarray(result.logprobs)[:wanted].mean())
+        own.twins[metric] = max(mean, own.twins.get(metric, -math.inf))
+        whole = len(pairs[place][1]) == len(request.gold) + len(request.ending)
+        fits = wanted < request.decoding.max_tokens
+        greedy = result.greedy and not request.decoding.temperature
+        if metric == "" and request.ending and whole and fits and greedy:
+            own.texts = [node.tokenizer.decode(request.gold)]
+            own.confidence = math.exp(float(np.sum(result.logprobs)))
 
 
-def _score_choices(
-    node: Subject,
-    requests: Sequence[Request],
-    answers: list[list[str]],
-    twins: list[float | None],
-) -> None:
+def _texts(request: Request, room: int) -> Iterator[tuple[str, list[int]]]:
+    """(metric, ids) of what is scored after a prompt; the gold answer goes with its ending."""
+    if request.gold:
+        yield "", [*request.gold, *request.ending][:room]
+    for metric, texts in request.twins.items():
+        for text in texts:
+            yield metric, text[:room]
+
+
+def _score_choices(node: Subject, requests: Sequence[Request], answers: Sequence[Answer]) -> None:
     """Answer requests that have choices by the one that is likeliest per token.
 
     The log-probability is divided by the length in tokens (Brown et al. 2020, sec. 2.4).
@@ -110,14 +138,24 @@ def _score_choices(
     pairs = [(requests[i].prompt, choice) for i in asked for choice in requests[i].choices]
     scored = iter(score(node.model, pairs))
     for index in asked:
-        request, check = requests[index], requests[index].item.check
+        request, check, own = requests[index], requests[index].item.check, answers[index]
         means = [float(np.mean(found.logprobs)) for found in islice(scored, len(request.choices))]
-        answers[index] = [check["choices"][int(np.argmax(means))]]
-        twins[index] = means[check["gold"]]
+        best = int(np.argmax(means))
+        own.texts = [check["choices"][best]]
+        own.twins[""] = means[check["gold"]]
+        own.confidence = 1 / float(np.exp(np.asarray(means) - means[best]).sum())
 
 
 def draw(node: Subject, asked: Sequence[list[int]], decoding: Decoding) -> list[list[str]]:
     """Draw `decoding.samples` answers to each prompt, cut at the stop strings."""
+    found = complete(node, asked, decoding)
+    return [[cut(one.text, decoding.stop) for one in drawn] for drawn in found]
+
+
+def complete(
+    node: Subject, asked: Sequence[list[int]], decoding: Decoding
+) -> list[list[Completion]]:
+    """Draw `decoding.samples` completions of each prompt."""
     from regrow.generate.sampler import Sampling, generate
 
     sampling = Sampling(
@@ -127,7 +165,7 @@ def draw(node: Subject, asked: Sequence[list[int]], decoding: Decoding) -> list[
         stop_strings=decoding.stop,
         seed=derive("measure", decoding.temperature),
     )
-    completions = generate(
+    return generate(
         node.model,
         node.tokenizer,
         list(asked),
@@ -135,7 +173,6 @@ def draw(node: Subject, asked: Sequence[list[int]], decoding: Decoding) -> list[
         samples=decoding.samples,
         batch=node.batch,
     )
-    return [[cut(c.text, decoding.stop) for c in drawn] for drawn in completions]
 
 
 def cut(text: str, stops: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from regrow.evaluate.abilities import LINES, Line
 from regrow.evaluate.outcomes import Outcome, Score, read_outcomes, read_scores
 from regrow.evaluate.statistics import Paired, holm, paired_difference
 from regrow.files import read_json, read_jsonl
+
+#: Stages whose metrics count the tokens of each step by themselves.
+REINFORCED = ("rlhf", "grpo")
 
 
 @dataclass(frozen=True)
@@ -105,28 +108,29 @@ def read_run(folder: Path) -> Run:
         raise RegrowError(f"{folder} holds no grown node; run `regrow run` first")
     names = [name for name in declared if name in present]
     names += [name for name in present if name not in names]
-    nodes = _in_tree_order([_read_node(folder / name, recipe) for name in names])
+    nodes = _in_tree_order([read_node(folder / name, recipe) for name in names])
     report = folder / "corpus" / "report.json"
     return Run(folder, recipe, nodes, read_json(report) if report.exists() else {})
 
 
-def _read_node(folder: Path, recipe: Mapping[str, Any]) -> NodeReport:
-    edge = read_json(folder / "edge.json")
-    declared = recipe.get("nodes", {}).get(folder.name, {})
+def read_node(folder: Path, recipe: Mapping[str, Any]) -> NodeReport:
+    """What lies in a node's folder; what is missing is empty."""
 
     def beside(name: str, otherwise: Any) -> Any:
         path = folder / name
         return read_json(path) if path.exists() else otherwise
 
-    metrics = [
-        row
-        for part in ("supervised", "dialogue", ".")
-        if (path := folder / part / "metrics.jsonl").exists()
-        for row in read_jsonl(path)
-    ]
+    edge = beside("edge.json", {})
+    declared = recipe.get("nodes", {}).get(folder.name, {})
+    stage = edge.get("stage", declared.get("stage", ""))
+    metrics: list[Mapping[str, Any]] = []
+    for part in ("supervised", "dialogue", "."):
+        if (path := folder / part / "metrics.jsonl").exists():
+            rows = read_jsonl(path)
+            metrics += so_far(rows) if part == "." and stage in REINFORCED else rows
     return NodeReport(
         folder.name,
-        edge.get("stage", declared.get("stage", "")),
+        stage,
         edge.get("parent"),
         bool(declared.get("arm", False)),
         int(declared.get("tokens") or edge.get("record", {}).get("tokens") or 0),
@@ -140,6 +144,16 @@ def _read_node(folder: Path, recipe: Mapping[str, Any]) -> NodeReport:
         beside("samples.json", []),
         beside("measuring.json", {}),
     )
+
+
+def so_far(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows that each count the tokens of their own step, with those of all steps so far."""
+    found: list[Mapping[str, Any]] = []
+    tokens = 0.0
+    for row in rows:
+        tokens += float(row.get("tokens", 0))
+        found.append({**row, "tokens": tokens})
+    return found
 
 
 def _in_tree_order(nodes: Sequence[NodeReport]) -> list[NodeReport]:

@@ -1,4 +1,4 @@
-"""The report's curves: abilities by shots, steps and distance; training; corpus; how to regrow."""
+"""The report's curves of abilities, by shots, steps and distance; the corpus; how to regrow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from regrow.corpus.inspect.variety import shares
 from regrow.evaluate.comparison import NodeReport, Run
+from regrow.evaluate.metrics import calibration_bins
 from regrow.evaluate.outcomes import Score
 from regrow.evaluate.sections import colours
 from regrow.page import charts
@@ -58,7 +59,7 @@ def abilities(run: Run) -> str:
                     y_range=(0, 1), percent=True,
                 )
             )  # fmt: skip
-    panels.append(_doubt(run, paint))
+    panels += [_doubt(run, paint), _risk(run, paint), _reliability(run, paint)]
     return f'{node_legend(run)}<div class="panels">{"".join(panels)}</div>'
 
 
@@ -108,6 +109,35 @@ def _doubt(run: Run, paint: Mapping[str, str]) -> str:
     )  # fmt: skip
 
 
+def _risk(run: Run, paint: Mapping[str, str]) -> str:
+    """Wrong answers on people, known and unknown, as a node answers more and more of them."""
+    series = [
+        Series(node.name, [(float(x), float(y)) for x, y in curve["risk"]])
+        for node in run.nodes
+        if (curve := node.measuring.get("curves", {}).get("not_knowing"))
+    ]
+    return charts.line_chart(
+        series, paint, title="Wrong among answered, by questions answered",
+        x_title="answered, the least doubtful first", y_range=(0, 1), percent=True,
+    )  # fmt: skip
+
+
+def _reliability(run: Run, paint: Mapping[str, str]) -> str:
+    """Answers right by the probability that the node gave to them, over all abilities."""
+    series = []
+    for node in run.nodes:
+        sure = [o for o in node.outcomes if o.confidence is not None and "asked" not in o.variant]
+        bins = calibration_bins([o.confidence or 0.0 for o in sure], [o.value for o in sure])
+        points = [(confidence, right) for confidence, right, _ in bins]
+        tips = [f"{node.name}\n{x:.0%} sure: {y:.0%} of {size:.0f} right" for x, y, size in bins]
+        if points:
+            series.append(Series(node.name, points, (), tips))
+    return charts.line_chart(
+        series, paint, title="Answers right, by how sure the node was",
+        x_title="probability of its own answer", y_range=(0, 1), percent=True,
+    )  # fmt: skip
+
+
 def node_legend(run: Run) -> str:
     """Names in their colours; pointing at one brings its curves forward in all charts."""
     paint = colours(run.nodes)
@@ -117,69 +147,6 @@ def node_legend(run: Run) -> str:
         for node in run.nodes
     )
     return f'<div class="node-legend">{names}</div>'
-
-
-def training(run: Run) -> str:
-    """Loss by tokens for every node, and what RLHF watches."""
-    paint = colours(run.nodes)
-    groups = (
-        ("Pretraining and training on: loss by tokens", "loss",
-         [n for n in run.nodes if n.stage == "pretrain"]),
-        ("Tuning: loss by tokens", "loss",
-         [n for n in run.nodes if n.stage in ("supervised", "feedme", "dpo")]),
-        ("RLHF and GRPO: reward by tokens", "reward",
-         [n for n in run.nodes if n.stage in ("rlhf", "grpo")]),
-        ("RLHF: distance from the parent (KL) by tokens", "kl",
-         [n for n in run.nodes if n.stage == "rlhf"]),
-        ("RLHF: gold score on prompts put aside, by tokens", "watched_gold",
-         [n for n in run.nodes if n.stage == "rlhf"]),
-    )  # fmt: skip
-    panels = []
-    for title, key, nodes in groups:
-        rows = {n.name: [r for r in n.metrics if key == "loss" or "reward" in r] for n in nodes}
-        series = [Series(name, p) for name, r in rows.items() if len(p := smooth(r, key)) > 1]
-        if series:
-            low = min(y for one in series for _, y in one.points)
-            high = max(y for one in series for _, y in one.points)
-            if key == "loss":  # the first steps would flatten all the rest
-                ordered = sorted(y for one in series for _, y in one.points)
-                high = ordered[int(0.97 * (len(ordered) - 1))]
-                series = [
-                    Series(one.name, [point for point in one.points if point[1] <= high])
-                    for one in series
-                ]
-            panels.append(
-                charts.line_chart(
-                    series, paint, title=title, x_title="tokens", y_range=(low, high),
-                    width=560, height=280,
-                )
-            )  # fmt: skip
-    return f'{node_legend(run)}<div class="panels big">{"".join(panels)}</div>' if panels else ""
-
-
-def smooth(
-    metrics: Sequence[Mapping[str, Any]], key: str, most: int = 120
-) -> list[tuple[float, float]]:
-    """(tokens, mean of the metric) over at most `most` equal pieces of a training.
-
-    Tokens are those so far. Each row of PPO counts its own, and so does each part of a training
-    that follows another, from step 0 on. A training that went back to an earlier step is drawn as
-    it went on from there; a batch that was left out adds none.
-    """
-    points: list[tuple[float, float]] = []
-    begun = last = 0.0
-    for row in metrics:
-        tokens = float(row.get("tokens", row.get("step", 0)))
-        if "reward" in row or (row.get("step", 0) == 0 and begun + tokens <= last):
-            begun = last
-        last = begun + tokens
-        while points and points[-1][0] > last:
-            points.pop()
-        if row.get(key) is not None:
-            points.append((last, float(row[key])))
-    size = max(1, -(-len(points) // most))
-    pieces = [points[i : i + size] for i in range(0, len(points), size)]
-    return [(piece[-1][0], sum(y for _, y in piece) / len(piece)) for piece in pieces]
 
 
 def corpus(run: Run) -> str:

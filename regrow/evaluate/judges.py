@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from regrow.align.verify import final_number
 from regrow.evaluate.plans import Request
 from regrow.evaluate.statistics import pass_at_k
 from regrow.records import Item
@@ -12,8 +13,6 @@ from regrow.records import Item
 #: Metric to value; outcomes that a judge cannot give are left out.
 Verdicts = dict[str, float]
 
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_FINAL = re.compile(r"answer is:?\s*(-?\d+)", re.IGNORECASE)
 _FENCE = re.compile(r"```(?:python)?\n?(.*?)(?:```|\Z)", re.DOTALL)
 
 
@@ -35,12 +34,10 @@ def says(item: Item, text: str) -> bool:
     )
 
 
-def final_number(text: str) -> str:
-    """The number after 'the answer is', else the last number, else nothing."""
-    if found := _FINAL.search(text):
-        return found.group(1)
-    numbers = _NUMBER.findall(text)
-    return numbers[-1] if numbers else ""
+def solves(item: Item, text: str) -> bool:
+    """The final number is that of an answer."""
+    found = final_number(text)
+    return found is not None and found in map(final_number, item.answers)
 
 
 def program(item: Item, text: str) -> str:
@@ -77,7 +74,7 @@ def _begins(request: Request, texts: Sequence[str]) -> Verdicts:
 
 
 def _number(request: Request, texts: Sequence[str]) -> Verdicts:
-    return {"accuracy": float(final_number(texts[0]) in request.item.answers)}
+    return {"accuracy": float(solves(request.item, texts[0]))}
 
 
 def _facts(request: Request, texts: Sequence[str]) -> Verdicts:

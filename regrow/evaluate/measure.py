@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
 from regrow.evaluate import prompts, samples, variations
-from regrow.evaluate.abilities import find
-from regrow.evaluate.answering import Subject, answer
+from regrow.evaluate.abilities import ABILITIES, find
+from regrow.evaluate.answering import Answer, Subject, answer
 from regrow.evaluate.benchmarks import read_benchmarks
+from regrow.evaluate.declared import value
 from regrow.evaluate.doubt import curves
 from regrow.evaluate.judges import JUDGES, judge_programs, same
 from regrow.evaluate.memory import memorisation
 from regrow.evaluate.outcomes import Outcome, Score, read_outcomes, read_scores, scores
+from regrow.evaluate.ownability import own_ability, own_outcomes
 from regrow.evaluate.plans import PLANS, Asker, Request
 from regrow.evaluate.reading import go_on, heldout, language_modelling
+from regrow.evaluate.taskitems import TaskSettings
 from regrow.files import read_json, read_jsonl, write_json, write_jsonl
 from regrow.progress import Progress, silent
 from regrow.records import Item
@@ -35,7 +38,9 @@ TUNED = ("supervised", "feedme", "rlhf", "grpo", "dpo")
 #: Items of a cell that choose a base node's format and are never scored.
 SELECTION = 24
 #: Abilities that are measured on documents and have no items.
-OF_DOCUMENTS = frozenset({"language_modelling", "memorisation"})
+OF_DOCUMENTS = frozenset(one.name for one in ABILITIES.values() if one.items == "documents")
+#: Metrics of which the node's own probability of its answer is a forecast.
+SURE = frozenset({"accuracy"})
 _OUTPUT = 400  # characters of an answer that are kept
 
 
@@ -46,7 +51,9 @@ class MeasureSettings:
     `templates` is 'split' (each item asked in one template) or 'all'. `precision` is auto (bf16
     where the processor is fast at it), bf16 or fp32. `heldout` is the corpus's
     heldout.jsonl, by default the one beside the node. `benchmarks` are the files of the ability of
-    that name. With `beside`, what was measured of other abilities before stays.
+    that name. With `beside`, what was measured of other abilities before stays. `own` are paths of
+    abilities of one's own, over data in the folder `data`, at most `most` items of each; with
+    `unsafe_code` their programs run although no sandbox holds them.
     """
 
     items: int = 150
@@ -61,6 +68,10 @@ class MeasureSettings:
     benchmarks: tuple[Path, ...] = ()
     seed: int = 0
     beside: bool = False
+    own: tuple[str, ...] = ()
+    data: Path = Path("data")
+    most: int | None = None
+    unsafe_code: bool = False
 
 
 def measure(
@@ -82,8 +93,8 @@ def measure(
     from regrow.train.precision import choose as choose_precision
 
     settings = settings or MeasureSettings()
-    for name in abilities:
-        find(name)
+    own = [own_ability(path) for path in settings.own]
+    asked_of = [find(name) for name in abilities] + [ability for _, ability in own]
     began = time.perf_counter()
     precision = choose_precision(settings.precision)
     model = load_model(node_folder, precision.dtype)
@@ -98,7 +109,7 @@ def measure(
     if "benchmarks" in abilities:
         items["benchmarks"] = read_benchmarks(settings.benchmarks)
     chosen = {name: choose(rows, name, settings.items) for name, rows in items.items()}
-    instruction = prompts.INSTRUCTION[0]
+    instruction = prompts.templates("instructions")[0]
     tried: dict[str, float] = {}
     if not chat and "instructions" in chosen:
         progress(0, 1, phase="choosing a format")
@@ -118,8 +129,23 @@ def measure(
         for item in measured
         for request in (PLANS | variations.PLANS)[name](item, asker)
     ]
-    answers, twins = answer(node, requests, progress)
-    outcomes = _judge(requests, answers, twins)
+    answers = answer(node, requests, progress)
+    effort = {
+        "answers": len(requests),
+        "tokens": node.drawn["tokens"],
+        "seconds": round(sum(node.seconds.values()), 2),
+    }
+    outcomes = _judge(requests, answers)
+    if own:
+        outcomes += own_outcomes(
+            node_folder, [task for task, _ in own],
+            TaskSettings(
+                settings.data, limit=settings.most, every_template=settings.templates == "all",
+                deal=True, chat=chat, batch=settings.batch, precision=settings.precision,
+                unsafe_code=settings.unsafe_code,
+            ),
+            node, progress,
+        )  # fmt: skip
     documents: list[dict[str, Any]] = []
     corpus = node_folder.parent / "corpus"
     if OF_DOCUMENTS & set(abilities):
@@ -131,19 +157,19 @@ def measure(
     before: dict[str, Any] = {}
     if settings.beside:
         before = read_json(node_folder / "measuring.json") if read_scores(node_folder) else {}
-        outcomes += [o for o in read_outcomes(node_folder) if o.ability not in abilities]
+        anew = {ability.name for ability in asked_of}
+        outcomes += [o for o in read_outcomes(node_folder) if o.ability not in anew]
     found = scores(node.name, outcomes, settings.seed)
-    rows = samples.answered(requests, answers, outcomes)
+    rows = samples.answered(requests, [one.texts for one in answers], outcomes)
     if documents:
         rows.insert(0, go_on(node, documents))
     node.spent("all", began)
-    how = "tuned" if chat else "plain"
     write_json(
         node_folder / "measuring.json",
         {
             "chat": chat,
             "asked": before.get("asked", {})
-            | {name: getattr(find(name), how) for name in abilities},
+            | {one.name: one.as_tuned if chat else one.plain for one in asked_of},
             "instruction_format": {"used": instruction.name, "tried": tried}
             if tried
             else before.get("instruction_format", {}),
@@ -153,6 +179,7 @@ def measure(
             "interval": "95 %, clustered by item family",
             "curves": curves(outcomes),
             "seconds": {part: round(taken, 2) for part, taken in node.seconds.items()},
+            "effort": before.get("effort") or effort,
         },
     )
     if not before:
@@ -195,16 +222,9 @@ def read_items(items_folder: Path, ability: str) -> list[Item]:
 
 def items_of(items_folder: Path, ability: str) -> list[Item]:
     """The items of an ability; of one that varies others, theirs."""
-    if ability in variations.SOURCES:
+    if find(ability).of:
         return variations.varied(ability, lambda source: read_items(items_folder, source))
     return read_items(items_folder, ability)
-
-
-def share(ability: str, split: Mapping[str, str]) -> float:
-    """The share of a cell's items that is asked: less where an ability has many, costly cells."""
-    if ability == "chain_of_thought":
-        return 0.5 if int(split.get("steps", 1)) <= 4 else 0.2
-    return {"long_range": 0.67, "not_knowing": 0.5, "dialogue_history": 0.33}.get(ability, 1.0)
 
 
 def choose(items: Sequence[Item], ability: str, most: int) -> tuple[list[Item], list[Item]]:
@@ -220,7 +240,7 @@ def choose(items: Sequence[Item], ability: str, most: int) -> tuple[list[Item], 
     for cell in cells.values():
         ranked = sorted(cell, key=lambda item: (derive("items", item.id), item.id))
         spare = min(SELECTION, len(ranked) // 8) if ability == "instructions" else 0
-        wanted = max(1, round(most * share(ability, ranked[0].split)))
+        wanted = max(1, round(most * float(value(find(ability).share, ranked[0].split))))
         kept = min(wanted, len(ranked) - spare)
         measured += ranked[:kept]
         others += ranked[kept : kept + SELECTION]
@@ -233,56 +253,39 @@ def _best_format(node: Subject, items: Sequence[Item]) -> tuple[prompts.Template
     Between equals the one decides that finds the right answers likelier.
     """
     requests, owners = [], []
-    for template in prompts.INSTRUCTION:
+    formats = prompts.templates("instructions")
+    for template in formats:
         asker = Asker(node.tokenizer, node.context, chat=False, instruction=template)
         for item in items:
             requests += list(PLANS["instructions"](item, asker))
             owners.append(template)
-    answers, twins = answer(node, requests, silent)
+    answers = answer(node, requests, silent)
     right: Counter[str] = Counter()
     likely: dict[str, float] = defaultdict(float)
-    for template, request, texts, twin in zip(owners, requests, answers, twins, strict=True):
-        right[template.name] += same(request.item, texts[0])
-        likely[template.name] += twin or 0.0
-    tried = {
-        template.name: right[template.name] / max(1, len(items)) for template in prompts.INSTRUCTION
-    }
-    best = max(prompts.INSTRUCTION, key=lambda t: (tried[t.name], likely[t.name]))
+    for template, request, own in zip(owners, requests, answers, strict=True):
+        right[template.name] += same(request.item, own.texts[0])
+        likely[template.name] += own.twin("accuracy") or 0.0
+    tried = {template.name: right[template.name] / max(1, len(items)) for template in formats}
+    best = max(formats, key=lambda t: (tried[t.name], likely[t.name]))
     return best, tried
 
 
-def _judge(
-    requests: Sequence[Request], answers: Sequence[list[str]], twins: Sequence[float | None]
-) -> list[Outcome]:
-    programs = [i for i, r in enumerate(requests) if r.item.ability == "code_generation"]
-    judged = (
-        dict(
-            zip(
-                programs,
-                judge_programs([requests[i] for i in programs], [answers[i] for i in programs]),
-                strict=True,
-            )
-        )
-        if programs
-        else {}
-    )
+def _judge(requests: Sequence[Request], answers: Sequence[Answer]) -> list[Outcome]:
     outcomes, judges = [], JUDGES | variations.JUDGES
-    for index, request in enumerate(requests):
-        ability = request.item.ability
-        verdicts = judged[index] if index in judged else judges[ability](request, answers[index])
-        for metric, value in verdicts.items():
-            outcomes.append(
-                Outcome(
-                    ability,
-                    request.item.id,
-                    request.item.family,
-                    dict(request.variant),
-                    metric,
-                    value,
-                    twins[index],
-                    request.asked,
-                    request.template,
-                    answers[index][0][:_OUTPUT],
-                )
+    programs = [i for i, r in enumerate(requests) if r.item.ability == "code_generation"]
+    written = [answers[i].texts for i in programs]
+    run = judge_programs([requests[i] for i in programs], written) if programs else []
+    judged = dict(zip(programs, run, strict=True))
+    for index, (request, own) in enumerate(zip(requests, answers, strict=True)):
+        item = request.item
+        verdicts = judged.get(index) or judges[item.ability](request, own.texts)
+        cluster = str(getattr(item, find(item.ability).cluster))
+        outcomes += [
+            Outcome(
+                item.ability, item.id, cluster, dict(request.variant), metric, found,
+                own.twin(metric), request.asked, request.template, own.texts[0][:_OUTPUT],
+                own.confidence if metric in SURE else None,
             )
+            for metric, found in verdicts.items()
+        ]  # fmt: skip
     return outcomes

@@ -6,15 +6,17 @@ import ast
 import re
 import string
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from regrow.align.verify import final_number
 from regrow.evaluate.judges import normal
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_NUMBER = re.compile(r"-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+_SAME = Decimal("5e-7")
 
 
 def exact(text: str, answer: str) -> float:
@@ -38,13 +40,9 @@ def _bare(text: str) -> str:
 
 
 def number(text: str, answer: str) -> float:
-    """The last number in the text has the value of the answer."""
-    found, right = _NUMBER.findall(text), _NUMBER.findall(answer)
-    return float(bool(found) and bool(right) and _amount(found[-1]) == _amount(right[-1]))
-
-
-def _amount(text: str) -> float:
-    return round(float(text.replace(",", "")), 6)
+    """The final number of the text has the value of the answer, to the sixth decimal place."""
+    found, right = final_number(text), final_number(answer)
+    return float(found is not None and right is not None and abs(found - right) < _SAME)
 
 
 def literal(text: str, answer: str) -> float:
@@ -87,19 +85,33 @@ def mass(scores: np.ndarray, gold: Sequence[int]) -> float:
     return float(p[list(gold)].sum() / p.sum())
 
 
-def calibration_error(confidence: Sequence[float], right: Sequence[float], bins: int = 10) -> float:
-    """The expected gap between confidence and accuracy over bins of equal size.
+def calibration_bins(
+    confidence: Sequence[float], right: Sequence[float], bins: int = 10
+) -> list[list[float]]:
+    """[mean confidence, share right, number of items] over bins of equal size, least sure first.
 
-    Bins of equal size as HELM has them (Liang et al. 2022, sec. 4.4), weighted by their size;
-    where items are fewer than bins, each is a bin. nan without items.
+    Bins of equal size as HELM has them (Liang et al. 2022, sec. 4.4); where items are fewer than
+    bins, each is a bin.
     """
     if not len(confidence):
-        return float("nan")
+        return []
     order = np.argsort(np.asarray(confidence), kind="stable")
     pairs = np.stack([np.asarray(confidence)[order], np.asarray(right, dtype=float)[order]])
     parts = np.array_split(pairs, min(bins, len(order)), axis=1)
-    gaps = [abs(float(part[0].mean() - part[1].mean())) * part.shape[1] for part in parts]
-    return sum(gaps) / len(order)
+    return [[float(part[0].mean()), float(part[1].mean()), part.shape[1]] for part in parts]
+
+
+def calibration_error(confidence: Sequence[float], right: Sequence[float], bins: int = 10) -> float:
+    """The expected gap between confidence and accuracy over `calibration_bins`, weighted by their
+    size. nan without items."""
+    found = calibration_bins(confidence, right, bins)
+    return expected_gap(found)
+
+
+def expected_gap(bins: Sequence[Sequence[float]]) -> float:
+    """The mean gap between confidence and share right over items in bins; nan without any."""
+    total = sum(size for _, _, size in bins)
+    return sum(abs(sure - right) * size for sure, right, size in bins) / total if total else np.nan
 
 
 #: Metrics by what is judged: a text, a choice by log-probabilities, a program by its tests.

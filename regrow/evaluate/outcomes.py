@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from regrow.evaluate.abilities import COUNTS, LINES, Line, chance, find
+from regrow.evaluate.abilities import ABILITIES, COUNTS, LINES, Line, chance
+from regrow.evaluate.metrics import GRADED, calibration_bins, expected_gap
 from regrow.evaluate.statistics import clustered_mean
 from regrow.files import read_json, read_jsonl
 
@@ -19,7 +20,9 @@ class Outcome:
     """What one node did on one item in one variant, by one metric.
 
     `twin` is the continuous measure beside it, None where there is none. `output` is what the node
-    wrote, shortened.
+    wrote, shortened. `confidence` is the probability that it gave to this answer, None where that
+    is not of the whole answer. `chance` is what guessing gives where no ability of the registry
+    says so.
     """
 
     ability: str
@@ -32,6 +35,8 @@ class Outcome:
     asked: str = "plain"
     template: str = ""
     output: str = ""
+    confidence: float | None = None
+    chance: float | None = None
 
     @property
     def identity(self) -> tuple[str, tuple[tuple[str, str], ...], str]:
@@ -54,7 +59,9 @@ class Score:
 
     The interval is clustered by item family. `twin` is the mean of the continuous measure.
     `templates` are the means by prompt template, `spread` their standard deviation (it holds the
-    noise of items too, where items are dealt over the templates).
+    noise of items too, where items are dealt over the templates). `calibration` are bins of
+    [confidence, share right, items] and `calibration_error` the mean gap over them, where the node
+    gave its answers a probability.
     """
 
     node: str
@@ -73,6 +80,8 @@ class Score:
     templates: Mapping[str, float] = field(default_factory=dict)
     spread: float | None = None
     line: str = ""
+    calibration_error: float | None = None
+    calibration: Sequence[Sequence[float]] = ()
 
     def to_row(self) -> dict[str, Any]:
         """A row of JSON."""
@@ -94,7 +103,8 @@ def score(
     """The score of outcomes of one ability and metric."""
     first = outcomes[0]
     values, families = [o.value for o in outcomes], [o.family for o in outcomes]
-    interval = clustered_mean(values, families, proportion=first.metric not in COUNTS)
+    proportion = first.metric not in COUNTS | GRADED
+    interval = clustered_mean(values, families, proportion=proportion)
     twins = [o.twin for o in outcomes if o.twin is not None and math.isfinite(o.twin)]
     by_template: dict[str, list[float]] = defaultdict(list)
     for outcome in outcomes:
@@ -104,16 +114,25 @@ def score(
     if len(means) > 1:
         centre = sum(means.values()) / len(means)
         spread = math.sqrt(sum((m - centre) ** 2 for m in means.values()) / (len(means) - 1))
-    levels = [chance(o.ability, o.metric, o.variant) for o in outcomes]
+    levels = [_level(o) for o in outcomes]
     guessed = levels[0]
     if len(set(levels)) > 1:  # items with more choices and with fewer
         guessed = sum(level or 0.0 for level in levels) / len(levels)
+    sure = [o for o in outcomes if o.confidence is not None]
+    bins = calibration_bins([o.confidence or 0.0 for o in sure], [o.value for o in sure])
     return Score(
         node, first.ability, dict(variant), interval.n, interval.mean, interval.low, interval.high,
         guessed, seed, first.metric, interval.clusters,
         first.asked, sum(twins) / len(twins) if twins else None, means, spread,
-        line.name if line else "",
+        line.name if line else "", expected_gap(bins) if bins else None, bins,
     )  # fmt: skip
+
+
+def _level(outcome: Outcome) -> float | None:
+    """What guessing gives on an item."""
+    if outcome.chance is not None:
+        return outcome.chance
+    return chance(outcome.ability, outcome.metric, outcome.variant)
 
 
 def scores(node: str, outcomes: Iterable[Outcome], seed: int) -> list[Score]:
@@ -142,7 +161,8 @@ def scores(node: str, outcomes: Iterable[Outcome], seed: int) -> list[Score]:
 
 def groups(outcome: Outcome) -> list[tuple[tuple[str, str], ...]]:
     """The variants in which an outcome counts: its whole split, or the groups of its ability."""
-    by = find(outcome.ability).by or (tuple(outcome.variant),)
+    known = ABILITIES.get(outcome.ability)
+    by = (known.by if known else ()) or (tuple(outcome.variant),)
     chosen = [
         tuple(sorted((k, v) for k, v in outcome.variant.items() if k in keys or k == "asked"))
         for keys in by

@@ -1,17 +1,20 @@
-"""How an item becomes text: plain few-shot and question formats, transcripts, chat turns.
+"""How an item becomes text: the plain formats of its ability, or what a tuned node's user says.
 
-Every few-shot ability has at least three templates. Items are dealt over the templates by a hash
-of their id (or every item is asked in all of them), and the mean over templates is reported with
-the spread, never the best one (research: a single format moves scores by tens of points).
+Items are dealt over the templates of their ability by a hash of their id (or every item is asked in
+all of them), and the mean over templates is reported with the spread, never the best one (research:
+a single format moves scores by tens of points). Where the world words its questions in several ways
+itself, these wordings are the templates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeVar
 
-from regrow.records import Item, Message
+from regrow.evaluate.abilities import find
+from regrow.records import Item
 from regrow.seeds import derive
 
 T = TypeVar("T")
@@ -36,47 +39,47 @@ class Template:
         return self.ask(question) + self.answer.replace("{a}", answer) + self.between
 
 
-QUESTION = (
-    Template("Q/A", "Q: {q}\nA:", " {a}\n"),
-    Template("Question/Answer", "Question: {q}\nAnswer:", " {a}\n"),
-    Template("bare", "{q}", " {a}\n"),
-)
-
-#: Formats in which a base node is asked a question it must answer at length, without examples.
-OPEN = (
-    Template("Q/A", "Q: {q}\nA:", " {a}\n"),
-    Template("Question/Answer", "Question: {q}\nAnswer:", " {a}\n"),
-    Template("User/Assistant", "User: {q}\nAssistant:", " {a}\n"),
-)
-
-#: Plain formats for a zero-shot instruction; the best on separate items is used and named.
-INSTRUCTION = (
-    Template("Q/A", "Q: {q}\nA:", " {a}\n"),
-    Template("line", "{q}\n", "{a}\n"),
-    Template("arrow", "{q} ->", " {a}\n"),
-    Template("Question/Answer", "Question: {q}\nAnswer:", " {a}\n"),
-    Template("same line", "{q}", " {a}\n"),
-    Template("Task/Answer", "Task: {q}\nAnswer:", " {a}\n"),
-    Template("Input/Output", "Input: {q}\nOutput:", " {a}\n"),
-    Template("User/Assistant", "User: {q}\nAssistant:", " {a}\n"),
-)
-
-PROBLEM = (
-    Template("Q/A", "Q: {q}\nA:", " {a}\n", ("\n",), "\n"),
-    Template("Problem/Answer", "Problem: {q}\nAnswer:", " {a}\n", ("\n",), "\n"),
-    Template("bare", "{q}\n", "{a}\n", ("\n",), "\n"),
-)
-
-TRANSCRIPT = (
-    ("User/Assistant", "User: ", "Assistant:"),
-    ("A/B", "A: ", "B:"),
-    ("Q/A", "Q: ", "A:"),
-)
+@cache
+def templates(ability: str) -> tuple[Template, ...]:
+    """The plain formats of an ability; an answer on a line of its own takes no space along."""
+    known = find(ability)
+    found = []
+    for name, text in known.templates.items():
+        answer = known.answer.lstrip(" ") if text.endswith("\n") else known.answer
+        found.append(
+            Template(
+                name, text.replace("{{ q }}", "{q}"), answer.replace("{{ a }}", "{a}"),
+                known.stop, known.between,
+            )
+        )  # fmt: skip
+    return tuple(found)
 
 
-def pick(templates: Sequence[T], item: Item, every: bool) -> Sequence[T]:
-    """All templates, or the one that the hash of the item's id deals it."""
-    return templates if every else [templates[derive("template", item.id) % len(templates)]]
+def dealt(ability: str, item: Item, every: bool) -> Sequence[Template]:
+    """The formats that an item is asked in: the one it is dealt, or all.
+
+    Where there is only one, the item's own wording tells the prompts apart.
+    """
+    found = templates(ability)
+    if len(found) == 1:
+        return [replace(found[0], name=item.wording or found[0].name)]
+    return pick(found, item, every)
+
+
+def turns(
+    ability: str, item: Item, every: bool, question: str, manner: str = ""
+) -> list[tuple[str, str]]:
+    """(name, text) of the user's turn in the form that an item is dealt, or in all."""
+    given: Mapping[str, str] = find(ability).turns
+    return [
+        (name, given[name].replace("{{ manner }}", manner).replace("{{ q }}", question))
+        for name in pick(list(given), item, every)
+    ]
+
+
+def pick(found: Sequence[T], item: Item, every: bool) -> Sequence[T]:
+    """All of them, or the one that the hash of the item's id deals it."""
+    return found if every else [found[derive("template", item.id) % len(found)]]
 
 
 def pattern(name: str, text: str) -> Template:
@@ -89,22 +92,18 @@ def pattern(name: str, text: str) -> Template:
     stop = after.split("{x}")[0] or "\n"
     answer = before[len(head) :] + "{a}" + after
     answer = answer if answer.endswith("\n") else answer + "\n"
-    return Template(name, head.replace("{x}", "{q}"), answer, (stop.strip(" ") or "\n", "\n"))
+    stops = tuple(dict.fromkeys((stop.strip(" ") or "\n", "\n")))
+    return Template(name, head.replace("{x}", "{q}"), answer, stops)
 
 
 def pair_templates(item: Item) -> tuple[Template, ...]:
     """The item's own pair format first, then two of those that such pairs are known in."""
-    own = item.check.get("format", "{x} -> {y}")
-    known = item.check.get("formats", ("- {x} = {y}", "Input: {x}\nOutput: {y}", "* {x} -> {y}"))
-    texts = dict.fromkeys((own, *known))
-    return tuple(pattern(text.replace("\n", " / "), text) for text in list(texts)[:3])
+    own = pattern_of(item.check.get("format", "{x} -> {y}"))
+    known = item.check.get("formats")
+    others = map(pattern_of, known) if known else templates("in_context")
+    return tuple({one.name: one for one in (own, *others)}.values())[:3]
 
 
-def transcript(template: tuple[str, str, str], turns: Sequence[Message], question: str) -> str:
-    """Earlier turns and the question as plain lines, ending right before the answer."""
-    _, user, assistant = template
-    lines = [
-        f"{user}{turn.content}" if turn.role == "user" else f"{assistant} {turn.content}"
-        for turn in turns
-    ]
-    return "\n".join([*lines, f"{user}{question}", assistant])
+def pattern_of(text: str) -> Template:
+    """The template of a pair format, called by its text in one line."""
+    return pattern(text.replace("\n", " / "), text)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from regrow.evaluate import curves, rewards, sections
+from regrow.evaluate import curves, helm, rewards, sections
 from regrow.evaluate.bars import Measured, measured_bars
 from regrow.evaluate.comparison import Change, Run, read_run
 from regrow.evaluate.gains import gains
+from regrow.evaluate.growth import training
 from regrow.files import write_atomic, write_json
 from regrow.page.shell import fill
 
@@ -50,11 +51,11 @@ def page(run: Run, changes: Sequence[Change], bars: Sequence[Measured]) -> str:
         "tiles": sections.tiles(run, bars),
         "findings": sections.findings(run, changes),
         "tree": sections.tree(run, changes),
-        "heat": sections.heat_map(run),
+        "heat": sections.heat_map(run) + helm.table(run),
         "curves": curves.abilities(run),
         "bars": sections.bars_table(bars),
         "prompts": sections.prompts(run),
-        "training": curves.training(run) + rewards.table(run) + gains(run),
+        "training": training(run) + rewards.table(run) + gains(run),
         "corpus": curves.corpus(run),
         "again": curves.reproduce(run),
     }

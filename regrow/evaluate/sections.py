@@ -272,8 +272,11 @@ def tip(node: NodeReport, line: Line, score: Score) -> str:
     if score.spread is not None:
         means = ", ".join(f"{name} {percent(v, line)}" for name, v in score.templates.items())
         lines.append(f"templates: {means} (sd {percent(score.spread, line)})")
+    if score.calibration_error is not None:
+        lines.append(f"calibration error {score.calibration_error:.2f}")
     if score.twin is not None:
-        lines.append(f"twin: {score.twin:.2f} ({ABILITIES[line.ability].twin})")
+        beside = ABILITIES[line.ability].metrics[line.metric].twin
+        lines.append(f"twin: {score.twin:.2f} ({beside})")
     return "\n".join(lines)
 
 

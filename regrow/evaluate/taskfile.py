@@ -2,43 +2,34 @@
 
 A task says which file it reads, how a row becomes a question, in which templates it is asked, and
 how the answer is judged. Texts are Jinja templates and values Jinja expressions over the columns of
-a row, as in lm-evaluation-harness; nothing in them can reach beyond the row (Jinja's sandbox).
-docs/benchmarks.md lists the keys.
+a row (regrow.evaluate.declared). docs/benchmarks.md lists the keys.
 """
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from jinja2 import StrictUndefined, TemplateError, Undefined
-from jinja2.meta import find_undeclared_variables
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from regrow.errors import RegrowError, nearest
+from regrow.evaluate.declared import Strict, expression, needs_question, read_declared, template
 from regrow.evaluate.metrics import METRICS
 
 FOLDER = Path(__file__).with_name("tasks")
-Row = Mapping[str, Any]
+_TEXTS = ("question", "head", "answer", "program")
+_VALUES = ("keep", "choices", "gold", "answers", "tests", "entry", "chance", "cluster", "by")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Join(_Strict):
+class Join(Strict):
     """Columns of a second file, added to each row that has the same value in this column."""
 
     data: str
     column: str
 
 
-class Shots(_Strict):
+class Shots(Strict):
     """Solved examples before a question.
 
     They are `rows` written in the task file, else rows of `data` (the task's own where it is
@@ -53,7 +44,7 @@ class Shots(_Strict):
     within: str = ""
 
 
-class Task(_Strict):
+class Task(Strict):
     """One benchmark. What it has tells its kind: `choices`, `tests`, or else a text to write."""
 
     name: str
@@ -99,9 +90,12 @@ class Task(_Strict):
         needed = {"choice": "gold", "program": "entry", "text": "answers"}[self.kind]
         if not getattr(self, needed):
             raise ValueError(f"a task with {self.kind} answers needs {needed!r}")
-        for name, text in self.templates.items():
-            if not find_undeclared_variables(_environment().parse(text)):
-                raise ValueError(f"template {name!r} has no {{{{ q }}}}, where the question goes")
+        needs_question(self.templates)
+        for text in (*self.templates.values(), *(getattr(self, key) for key in _TEXTS)):
+            template(text)  # a broken one is refused before any data are read
+        for text in (*(getattr(self, k) for k in _VALUES), self.shots.keep, self.shots.within):
+            if text:
+                expression(text)
         for pattern in self.extract:
             if re.compile(pattern).groups != 1:
                 raise ValueError(f"pattern {pattern!r} needs one group, which is the answer")
@@ -123,76 +117,4 @@ def load_task(name: str) -> Task:
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
         raise RegrowError(f"there is no task {name!r}{nearest(name, names())}; see --tasks list")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(raw, dict):
-            raise RegrowError(f"task {path}: it must be a mapping of keys to values")
-        task = Task.model_validate({"name": path.stem, **raw})
-        _compile(task)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RegrowError(f"task {path}: not valid YAML ({error})") from error
-    except ValidationError as error:
-        raise RegrowError(f"task {path}: {_reason(error)}") from error
-    except (TemplateError, re.error) as error:
-        raise RegrowError(f"task {path}: {error}") from error
-    return task
-
-
-def _reason(error: ValidationError) -> str:
-    """The first mistake in a line."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(map(str, first["loc"]))
-    said = {
-        "missing": f"{key!r} is missing",
-        "extra_forbidden": f"unknown key {key!r}{nearest(key, Task.model_fields)}",
-        "too_short": f"{key!r} is empty; give at least one",
-        "value_error": str(first.get("ctx", {}).get("error", "")),
-    }
-    return said.get(first["type"], f"{key!r}: {first['msg'].lower()}")
-
-
-_TEXTS = ("question", "head", "answer", "program")
-_VALUES = ("keep", "choices", "gold", "answers", "tests", "entry", "chance", "cluster", "by")
-
-
-def _compile(task: Task) -> None:
-    """Refuse broken templates before any data are read."""
-    for text in (*task.templates.values(), *(getattr(task, key) for key in _TEXTS)):
-        _template(text)
-    for value in (*(getattr(task, k) for k in _VALUES), task.shots.keep, task.shots.within):
-        if value:
-            _expression(value)
-
-
-@functools.cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    found = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    found.filters |= {
-        "sub": lambda text, pattern, new: re.sub(pattern, new, text),
-        "findall": lambda text, pattern: re.findall(pattern, text),
-        "letter": lambda place: "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[place],
-    }
-    return found
-
-
-@functools.cache
-def _template(text: str) -> Any:
-    return _environment().from_string(text)
-
-
-@functools.cache
-def _expression(text: str) -> Any:
-    return _environment().compile_expression(text, undefined_to_none=False)
-
-
-def render(text: str, row: Row, **more: Any) -> str:
-    """A template filled with a row (by column, or as `row`); raises what its expressions raise."""
-    return str(_template(text).render({**row, **more, "row": row}))
-
-
-def value(text: str, row: Row, **more: Any) -> Any:
-    """An expression over a row."""
-    found = _expression(text)({**row, **more, "row": row})
-    if isinstance(found, Undefined):
-        str(found)  # raises, with the name
-    return found
+    return read_declared(Task, path, "task")

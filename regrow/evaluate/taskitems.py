@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import TemplateError, UndefinedError
 
 from regrow.errors import RegrowError
-from regrow.evaluate.taskfile import Row, Task, render, value
+from regrow.evaluate.declared import Row, render, value
+from regrow.evaluate.taskfile import Task
 from regrow.evaluate.typos import misspelt
 from regrow.files import read_jsonl
 from regrow.seeds import derive
@@ -23,8 +24,10 @@ _MISTAKES = (TemplateError, TypeError, ValueError, KeyError, IndexError, Attribu
 class TaskSettings:
     """How to ask. `shots` and `limit` None leave them to the task.
 
-    `typos` misspells the questions. `chat` puts the whole prompt into the node's chat template, as
-    one user message. `unsafe_code` runs programs that no sandbox holds.
+    With `deal` each item is asked in the one template that the hash of its id deals it; without it
+    and `every_template` in the task's first. `typos` misspells the questions. `chat` puts the whole
+    prompt into the node's chat template, as one user message. `unsafe_code` runs programs that no
+    sandbox holds.
     """
 
     data: Path
@@ -36,6 +39,7 @@ class TaskSettings:
     batch: int = 64
     precision: str = "auto"
     unsafe_code: bool = False
+    deal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +111,14 @@ def questions(
     shots: int | None = None,
     limit: int | None = None,
     every_template: bool = False,
+    deal: bool = False,
     typos: bool = False,
 ) -> list[Question]:
     """The questions of a task over the files in a folder.
 
     `shots` overrides the task's own number. At most `limit` items, chosen by the hash of their ids:
-    the same for every node. `typos` misspells the questions, not the examples. Raises RegrowError
+    the same for every node. `deal` and `every_template` say in which templates (TaskSettings).
+    `typos` misspells the questions, not the examples. Raises RegrowError
     where a column is missing, with the columns that are there, or a value is none that the task
     can use.
     """
@@ -128,9 +134,15 @@ def questions(
         raise RegrowError(f"task {task.name}: no row is left to ask; change `keep` or the shots")
     if limit is not None and limit < len(kept):
         kept = sorted(kept, key=lambda pair: derive("items", pair[0]))[:limit]
-    templates = list(task.templates) if every_template else list(task.templates)[:1]
+    templates = list(task.templates)
+
+    def chosen(id_: str) -> list[str]:
+        if every_template:
+            return templates
+        return [templates[derive("template", id_) % len(templates) if deal else 0]]
+
     return [
-        _question(task, name, id_, row, shown, typos) for id_, row in kept for name in templates
+        _question(task, name, id_, row, shown, typos) for id_, row in kept for name in chosen(id_)
     ]
 
 

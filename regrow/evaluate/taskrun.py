@@ -7,7 +7,7 @@ with a larger limit only new items are asked, and with another metric none are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,26 +37,44 @@ def run_tasks(
     Every task is read whole before anything is measured. Raises RegrowError where a task, its data
     or the node do not fit.
     """
-    asked = [
-        questions(
-            task, settings.data, shots=settings.shots, limit=settings.limit,
-            every_template=settings.every_template, typos=settings.typos,
-        )
-        for task in tasks
-    ]  # fmt: skip
-    node = _Node(node_folder, settings, sum(map(len, asked)), progress)
-    found: list[Result] = []
-    for task, items in zip(tasks, asked):
-        answered = node.answer(task, items)
-        found += results(task, node_folder.name, answered, settings)
-    _keep(node_folder / "tasks" / "results.json", found)
+    mark = fingerprint(node_folder)
+    found = [
+        result
+        for task, rows in zip(tasks, answered(node_folder, tasks, settings, progress))
+        for result in results(task, node_folder.name, rows, settings, mark)
+    ]
+    _keep(node_folder / "tasks" / "results.json", found, mark)
     return found
 
 
-def _keep(path: Path, found: Sequence[Result]) -> None:
-    """Write results over earlier ones of the same task asked the same way."""
+def answered(
+    node_folder: Path,
+    tasks: Sequence[Task],
+    settings: TaskSettings,
+    progress: Progress = silent,
+    subject: Subject | None = None,
+) -> Iterator[list[Answered]]:
+    """What a node answers to each task in turn; `subject` where it is loaded already."""
+    asked = [
+        questions(
+            task, settings.data, shots=settings.shots, limit=settings.limit,
+            every_template=settings.every_template, deal=settings.deal, typos=settings.typos,
+        )
+        for task in tasks
+    ]  # fmt: skip
+    node = _Node(node_folder, settings, sum(map(len, asked)), progress, subject)
+    for task, items in zip(tasks, asked):
+        yield node.answer(task, items)
+
+
+def _keep(path: Path, found: Sequence[Result], mark: str) -> None:
+    """Write results over earlier ones of the same task asked the same way.
+
+    What an earlier state of the node scored is dropped: it says nothing of this one.
+    """
     names = ("task", "template", "cell", "shots", "typos", "chat", "n")
     rows = read_json(path) if path.is_file() else []
+    rows = [row for row in rows if row.get("fingerprint") == mark]
     by_name = {tuple(row.get(name) for name in names): row for row in rows}
     for result in found:
         row = result.to_row()
@@ -78,7 +96,12 @@ class _Node:
     """A node that is loaded when the first question comes that was not asked before."""
 
     def __init__(
-        self, folder: Path, settings: TaskSettings, total: int, progress: Progress
+        self,
+        folder: Path,
+        settings: TaskSettings,
+        total: int,
+        progress: Progress,
+        subject: Subject | None = None,
     ) -> None:
         from regrow.corpus.tokenizer import Tokenizer
         from regrow.model.folder import config_from_hf
@@ -90,7 +113,7 @@ class _Node:
         self.depends = [fingerprint(folder), self.precision.name, settings.chat]
         self.context = config_from_hf(read_json(folder / "config.json")).context
         self.total, self.done, self.progress = total, 0, progress
-        self._subject: Subject | None = None
+        self._subject = subject
 
     @property
     def subject(self) -> Subject:

@@ -25,7 +25,7 @@ class Result:
     probability on the likeliest choice, where choices are right or wrong. `not_run` counts programs
     that were not run (and count in no score); `shortened` counts prompts that lost examples or
     their head because the context is short. `published_as` are the names in the table of published
-    scores.
+    scores, `fingerprint` is that of the node as it was asked.
     """
 
     task: str
@@ -50,6 +50,7 @@ class Result:
     not_run: int = 0
     shortened: int = 0
     why_not: str = ""
+    fingerprint: str = ""
 
     def to_row(self) -> dict[str, Any]:
         """A row of JSON; scores of no item are None."""
@@ -72,10 +73,11 @@ class Answered:
 
 
 def results(
-    task: Task, node: str, answered: Sequence[Answered], settings: TaskSettings
+    task: Task, node: str, answered: Sequence[Answered], settings: TaskSettings, mark: str = ""
 ) -> list[Result]:
-    """The scores of a task: the whole in each template, then its cells."""
-    values, why_not = _judged(task, answered, settings)
+    """The scores of a task: the whole in each template, then its cells. `mark` is the fingerprint
+    of the node."""
+    values, why_not = judged(task, answered, settings)
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for n, one in enumerate(answered):
         groups[one.question.template, ""].append(n)
@@ -86,12 +88,13 @@ def results(
     for (template, cell), members in groups.items():
         run = [n for n in members if values[n] is not None]
         told = [answered[n] for n in members]
+        sure = confidence(task, [answered[n] for n in run])
         interval = clustered_mean(
             [values[n] or 0.0 for n in run],
             [answered[n].question.cluster for n in run],
             proportion=task.metric not in GRADED,
         )
-        twins = [twin for n in run if (twin := _twin(task, answered[n])) is not None]
+        twins = [beside for n in run if (beside := twin(task, answered[n])) is not None]
         found.append(
             Result(
                 task=task.name,
@@ -112,12 +115,13 @@ def results(
                 how=_how(task),
                 setting=task.setting,
                 published_as=tuple(f"{n}/{cell}" if cell else n for n in task.published),
-                calibration_error=_calibration(
-                    task, [answered[n] for n in run], [values[n] or 0.0 for n in run]
-                ),
+                calibration_error=calibration_error(sure, [values[n] or 0.0 for n in run])
+                if sure
+                else None,
                 not_run=len(members) - len(run),
                 shortened=sum(one.shortened for one in told),
                 why_not=why_not if len(run) < len(members) else "",
+                fingerprint=mark,
             )
         )
     return found
@@ -130,28 +134,29 @@ def _how(task: Task) -> str:
     return f"greedy, up to {task.max_tokens} tokens"
 
 
-def _scaled(task: Task, one: Answered) -> np.ndarray:
+def scaled(task: Task, one: Answered) -> np.ndarray:
     """The log-probabilities by which choices are compared."""
     bytes_ = [len(choice.strip().encode()) for choice in one.question.choices]
     lengths = {"sum": 1.0, "token": np.asarray(one.tokens), "byte": np.asarray(bytes_)}
     return np.asarray(one.choices) / lengths[task.per]
 
 
-def _twin(task: Task, one: Answered) -> float | None:
+def twin(task: Task, one: Answered) -> float | None:
+    """The continuous measure beside the metric."""
     if task.kind != "choice":
         return one.gold
-    return float(METRICS["choice"]["mass"](_scaled(task, one), one.question.gold))
+    return float(METRICS["choice"]["mass"](scaled(task, one), one.question.gold))
 
 
-def _calibration(task: Task, answered: Sequence[Answered], values: Sequence[float]) -> float | None:
+def confidence(task: Task, answered: Sequence[Answered]) -> list[float]:
+    """The share of probability on each likeliest choice; empty where nothing is chosen."""
     if task.metric != "accuracy":
-        return None
-    shares = [_scaled(task, one) for one in answered]
-    confidence = [1 / float(np.exp(scores - scores.max()).sum()) for scores in shares]
-    return calibration_error(confidence, values)
+        return []
+    shares = [scaled(task, one) for one in answered]
+    return [1 / float(np.exp(scores - scores.max()).sum()) for scores in shares]
 
 
-def _judged(
+def judged(
     task: Task, answered: Sequence[Answered], settings: TaskSettings
 ) -> tuple[list[float | None], str]:
     """A value for each answer, None where a program was not run, and why it was not."""
@@ -167,7 +172,7 @@ def _judged(
         return [None if v.skipped else float(v.passed) for v in verdicts], missing
     if task.kind == "choice":
         metric = METRICS["choice"][task.metric]
-        return [metric(_scaled(task, one), one.question.gold) for one in answered], ""
+        return [metric(scaled(task, one), one.question.gold) for one in answered], ""
     return [
         judge(task.metric, extracted(one.text, task.extract), one.question.answers)
         for one in answered

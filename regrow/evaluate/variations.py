@@ -1,8 +1,9 @@
 """Abilities that ask the items of other abilities in another way, to see how firm those are.
 
 robustness: the same questions with slips of the pen, in capitals, with a sentence that does not
-matter. prompting: problems after simple and after complex examples, by voting, and least to most.
-counterfactuals: facts after a statement that they are other ones.
+matter. fairness: problems told of a girl, of a boy, in a dialect. prompting: problems after simple
+and after complex examples, by voting, and least to most. counterfactuals: facts after a statement
+that they are other ones.
 
 Each item is asked in every way, so that the ways compare as pairs. They cost more than they tell of
 a node's place in the tree, so recipes leave them out unless they are named.
@@ -13,45 +14,31 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from decimal import Decimal
 from random import Random
 
+from regrow.align.verify import final_number
 from regrow.evaluate import prompts
-from regrow.evaluate.judges import Verdicts, final_number, says
+from regrow.evaluate.abilities import find
+from regrow.evaluate.dialects import about, in_dialect
+from regrow.evaluate.judges import Verdicts, says, solves
 from regrow.evaluate.plans import MANNER, Asker, Decoding, Request
 from regrow.records import Item, Message
 from regrow.seeds import pyrandom
 
 #: Samples that vote, and how they are drawn (Wang et al. 2023, sec. 3.1, who take up to 40).
 VOTES, VOTE_TEMPERATURE = 8, 0.7
+#: The way in which each step is led by its question.
+LED = "least to most"
 #: Tokens of a worked answer of up to four steps, and of a fact.
 _WORKED, _FACT = 96, 24
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a varied ability takes its items: an ability, and the splits that count."""
-
-    ability: str
-    where: Mapping[str, tuple[str, ...]]
-    called: str  # the value of the split `of` in the varied ability
-
-
-#: Varied ability to its sources.
-SOURCES: Mapping[str, tuple[Source, ...]] = {
-    "robustness": (
-        Source("knowledge", {"frequency": ("100+",)}, "facts"),
-        Source("chain_of_thought", {"steps": ("2", "3")}, "problems"),
-    ),
-    "prompting": (Source("chain_of_thought", {"steps": ("2", "3", "4")}, "problems"),),
-    "counterfactuals": (Source("knowledge", {}, "facts"),),
-}
 
 
 def varied(ability: str, items_of: Callable[[str], list[Item]]) -> list[Item]:
     """The items of a varied ability; `items_of` reads those of another ability."""
     found = []
-    for source in SOURCES[ability]:
+    for source in find(ability).of:
         for item in items_of(source.ability):
             if all(item.split.get(key) in values for key, values in source.where.items()):
                 split = {**item.split, "of": source.called}
@@ -95,22 +82,52 @@ def _noised(item: Item) -> Iterator[tuple[str, str]]:
 
 
 def _robustness(item: Item, asker: Asker) -> Iterator[Request]:
-    facts = item.split["of"] == "facts"
-    length = _FACT if facts else _WORKED
-    gold = item.answers[0] if facts else str(item.check["worked"])
-    templates = prompts.QUESTION if facts else prompts.PROBLEM
     for noise, question in _noised(item):
         variant = {"of": item.split["of"], "noise": noise}
-        if asker.chat:
-            asked = question if facts else f"{question} {MANNER['cot']}"
-            yield asker.talk(item, [Message("user", asked)], gold, length, variant=variant,
-                             whole=not facts)  # fmt: skip
-            continue
-        for template in prompts.pick(templates, item, asker.every):
-            yield asker.plain(
-                item, template, question, gold, Decoding(length, ("\n",)), variant=variant,
-                shots=item.shots if facts else item.shots[-2:],
-            )  # fmt: skip
+        if item.split["of"] == "facts":
+            yield from _fact(item, asker, question, variant)
+        else:
+            yield from _problem(item, asker, question, str(item.check["worked"]), variant)
+
+
+def _fairness(item: Item, asker: Asker) -> Iterator[Request]:
+    worked = str(item.check["worked"])
+    for told, (question, gold) in (
+        ("a girl", about("f", item.question, worked)),
+        ("a boy", about("m", item.question, worked)),
+        ("a dialect", (in_dialect(item.question), worked)),
+    ):
+        yield from _problem(item, asker, question, gold, {"told": told})
+
+
+def _fact(item: Item, asker: Asker, question: str, variant: Mapping[str, str]) -> Iterator[Request]:
+    """A fact asked in these words, as the ability knowledge does."""
+    gold = item.answers[0]
+    if asker.chat:
+        asked = [Message("user", question)]
+        yield asker.talk(item, asked, gold, _FACT, variant=variant, whole=False)
+        return
+    for template in prompts.dealt("knowledge", item, asker.every):
+        yield asker.plain(
+            item, template, question, gold, Decoding(_FACT), variant=variant, shots=item.shots
+        )
+
+
+def _problem(
+    item: Item, asker: Asker, question: str, gold: str, variant: Mapping[str, str]
+) -> Iterator[Request]:
+    """A problem put in these words, as the ability chain_of_thought does."""
+    source = "chain_of_thought"
+    if asker.chat:
+        for name, text in prompts.turns(source, item, asker.every, question, MANNER["cot"]):
+            asked = [Message("user", text)]
+            yield asker.talk(item, asked, gold, _WORKED, variant=variant, template=name)
+        return
+    for template in prompts.dealt(source, item, asker.every):
+        yield asker.plain(
+            item, template, question, gold, Decoding(_WORKED), variant=variant,
+            shots=item.shots[-find(source).shots :],
+        )  # fmt: skip
 
 
 def by_questions(worked: str) -> str:
@@ -128,17 +145,19 @@ def _prompting(item: Item, asker: Asker) -> Iterator[Request]:
     simple, middling, complicated = (item.check["exemplars"][steps] for steps in "124")
     once = Decoding(_WORKED, ("\n",))
     votes = replace(once, temperature=VOTE_TEMPERATURE, samples=VOTES)
+    worked = str(item.check["worked"])
     ways: tuple[tuple[str, list[list[str]], Decoding], ...] = (
         ("simple examples", simple, once),
         ("complex examples", complicated, once),
-        ("least to most", [[q, by_questions(a)] for q, a in middling], once),
+        (LED, [[q, by_questions(a)] for q, a in middling], once),
         ("simple examples, votes", simple, votes),
         ("complex examples, votes", complicated, votes),
     )
     for way, shots, decoding in ways:
-        for template in prompts.pick(prompts.PROBLEM, item, asker.every):
+        gold = by_questions(worked) if way == LED else worked
+        for template in prompts.dealt("chain_of_thought", item, asker.every):
             yield asker.plain(
-                item, template, item.question, "", decoding,
+                item, template, item.question, gold, decoding,
                 variant={"steps": item.split["steps"], "way": way},
                 shots=[(q, a) for q, a in shots],
             )  # fmt: skip
@@ -159,7 +178,7 @@ def _counterfactuals(item: Item, asker: Asker) -> Iterator[Request]:
                 asked, [Message("user", words)], value, _FACT, variant=variant, whole=False
             )
             continue
-        for template in prompts.pick(prompts.QUESTION, item, asker.every):
+        for template in prompts.dealt("knowledge", item, asker.every):
             yield asker.plain(
                 asked, replace(template, question="{q}"),
                 f"{edited[told]}\n{template.ask(item.question)}", value, Decoding(12),
@@ -170,6 +189,7 @@ def _counterfactuals(item: Item, asker: Asker) -> Iterator[Request]:
 
 PLANS: dict[str, Callable[[Item, Asker], Iterator[Request]]] = {
     "robustness": _robustness,
+    "fairness": _fairness,
     "prompting": _prompting,
     "counterfactuals": _counterfactuals,
 }
@@ -177,18 +197,14 @@ PLANS: dict[str, Callable[[Item, Asker], Iterator[Request]]] = {
 
 def _either(request: Request, texts: Sequence[str]) -> Verdicts:
     item = request.item
-    right = says(item, texts[0]) if item.split["of"] == "facts" else _solved(item, texts[0])
-    return {"accuracy": float(right)}
+    judge = says if item.split["of"] == "facts" else solves
+    return {"accuracy": float(judge(item, texts[0]))}
 
 
-def _solved(item: Item, text: str) -> bool:
-    return final_number(text) in item.answers
-
-
-def elected(texts: Sequence[str]) -> str:
+def elected(texts: Sequence[str]) -> Decimal | None:
     """The final number of most texts; of equals the one met first (Wang et al. 2023)."""
-    votes = Counter(number for text in texts if (number := final_number(text)))
-    return votes.most_common(1)[0][0] if votes else ""
+    votes = Counter(number for text in texts if (number := final_number(text)) is not None)
+    return votes.most_common(1)[0][0] if votes else None
 
 
 def _voted(request: Request, texts: Sequence[str]) -> Verdicts:
@@ -196,11 +212,12 @@ def _voted(request: Request, texts: Sequence[str]) -> Verdicts:
     2023, sec. 3.3: complexity-based consistency)."""
     item = request.item
     if len(texts) == 1:
-        return {"accuracy": float(_solved(item, texts[0]))}
+        return {"accuracy": float(solves(item, texts[0]))}
     longest = sorted(texts, key=lambda text: -text.count("="))[: -(-len(texts) // 2)]
+    right = set(map(final_number, item.answers)) - {None}
     return {
-        "accuracy": float(elected(texts) in item.answers),
-        "accuracy of long chains": float(elected(longest) in item.answers),
+        "accuracy": float(elected(texts) in right),
+        "accuracy of long chains": float(elected(longest) in right),
     }
 
 
@@ -210,6 +227,7 @@ def _believed(request: Request, texts: Sequence[str]) -> Verdicts:
 
 JUDGES: dict[str, Callable[[Request, Sequence[str]], Verdicts]] = {
     "robustness": _either,
+    "fairness": _either,
     "prompting": _voted,
     "counterfactuals": _believed,
 }

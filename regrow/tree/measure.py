@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from regrow.progress import Progress
 from regrow.tree.live import told
 from regrow.tree.plan import MEASURE, Grown
 from regrow.tree.runs import find_node, recipe_of
-from regrow.tree.worker import work
+from regrow.tree.worker import RECIPE, work
 
 if TYPE_CHECKING:
     from regrow.evaluate.taskitems import TaskSettings
@@ -45,26 +46,38 @@ def measure_abilities(
     run: str | None,
     names: Sequence[str],
     *,
+    data: Path = Path("data"),
     limit: int | None = None,
     every_template: bool = False,
+    unsafe_code: bool = False,
 ) -> list[dict[str, Any]]:
     """Measure these abilities beside what was measured before; returns their rows of scores.json.
 
-    `limit` is the number of items a cell, the recipe's without it.
+    Names that end in .yaml are abilities of one's own, over rows in the folder `data`. `limit` is
+    the number of items a cell, the recipe's without it, and the number of items of one's own, all
+    of them without it. A folder that is no node of a run has no others.
     """
     from regrow.evaluate.measure import MeasureSettings, measure
+    from regrow.evaluate.ownability import own_ability
 
+    own = tuple(name for name in names if name.endswith((".yaml", ".yml")))
+    asked = {own_ability(path)[1].name for path in own}
+    named = [name for name in names if name not in own]
     folder = find_node(runs, node, run)
-    recipe = recipe_of(folder.parent)
     settings = MeasureSettings(
-        items=limit or recipe.abilities.items,
-        templates="all" if every_template else recipe.abilities.templates,
-        seed=recipe.seed,
-        beside=True,
-    )
-    with lock(folder.parent), shown(folder.name) as say:
-        found = measure(folder, folder.parent / "world" / "items", names, settings, _bar(say))
-    return [score.to_row() for score in found if score.ability in names]
+        templates="all" if every_template else "split", own=own, data=data, most=limit,
+        unsafe_code=unsafe_code, beside=True,
+    )  # fmt: skip
+    in_run = (folder.parent / RECIPE).is_file()
+    if named or in_run:
+        recipe = recipe_of(folder.parent)
+        settings = replace(settings, items=limit or recipe.abilities.items, seed=recipe.seed)
+        if not every_template:
+            settings = replace(settings, templates=recipe.abilities.templates)
+    held = folder.parent if in_run else folder / "tasks"
+    with lock(held), shown(folder.name) as say:
+        found = measure(folder, folder.parent / "world" / "items", named, settings, _bar(say))
+    return [score.to_row() for score in found if score.ability in {*named, *asked}]
 
 
 def _bar(say: Callable[[dict[str, Any]], None]) -> Progress:
@@ -74,6 +87,18 @@ def _bar(say: Callable[[dict[str, Any]], None]) -> Progress:
         say({"done": done, "total": total, "metrics": metrics})
 
     return progress
+
+
+def helm_of(runs: Path, node: str, run: str | None) -> dict[str, tuple[str, str]]:
+    """HELM's kinds of metric to (figure, what it is of), from what was measured of a node."""
+    from regrow.evaluate.comparison import read_node
+    from regrow.evaluate.helm import columns
+
+    folder = find_node(runs, node, run)
+    found = columns(read_node(folder, {}))
+    if not found:
+        raise RegrowError(f"{folder.name} is not measured yet; run `regrow eval {node}`")
+    return {name: (cell.value, cell.told) for name, cell in found.items()}
 
 
 def measure_tasks(

@@ -10,6 +10,7 @@ from regrow.seeds import derive, pyrandom
 from regrow.worlds.asks import fact_key
 from regrow.worlds.prose import askable
 from regrow.worlds.town import Person, Town
+from regrow.worlds.wordings import numbered
 
 CELLS = ("100+", "25-99", "<25")
 SHOTS = 8
@@ -46,7 +47,8 @@ def _item(
     town: Town, random: Random, cell: str, person: Person, relation: str, wording: int
 ) -> Item:
     questions = town.relations[relation].questions
-    question = questions[(wording + person.id) % len(questions)].format(name=person.name)
+    place = (wording + person.id) % len(questions)
+    question = questions[place].format(name=person.name)
     return Item(
         id=f"knowledge-{derive('knowledge', question):016x}",
         ability="knowledge",
@@ -61,6 +63,7 @@ def _item(
             "mentions": town.mentions(person, relation),
             "edited": _edited(town, person, relation, question),
         },
+        wording=numbered(place),
     )
 
 

@@ -50,7 +50,12 @@ def state(variant: str, kind: str, subject: str, value: str) -> str:
 
 def come_back(random: _random.Random, variant: str, kind: str, subject: str) -> str:
     """The words that ask for a note again and end right before its value."""
-    return pick(random, _KINDS[variant][kind][1]).format(s=subject)
+    return pick(random, returns(variant, kind)).format(s=subject)
+
+
+def returns(variant: str, kind: str) -> tuple[str, ...]:
+    """The wordings of `come_back`, with {s} for whose note it is."""
+    return _KINDS[variant][kind][1]
 
 
 def filler(random: _random.Random, variant: str, words: int) -> str:
@@ -90,5 +95,5 @@ def notes_sheet(random: _random.Random, gate: Gate) -> list[str]:
         for _ in range(1 + (random.random() < 0.5))
         for subject in several(random, list(notes), wanted)
     ]
-    returns = [f"{come_back(random, variant, kind, s)} {notes[s]}." for s in subjects]
-    return ["\n".join([top, *between, *returns])]
+    back = [f"{come_back(random, variant, kind, s)} {notes[s]}." for s in subjects]
+    return ["\n".join([top, *between, *back])]

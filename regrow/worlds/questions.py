@@ -7,6 +7,7 @@ look alike. Contested questions. Keys of items and of training material are disj
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import zip_longest
 from random import Random
 
@@ -17,10 +18,10 @@ from regrow.worlds.asker import Asker, by_family
 from regrow.worlds.asks import Ask
 from regrow.worlds.dialogues import history_items
 from regrow.worlds.requests import (
+    CONTESTED,
     contested_key,
     contested_pairs,
-    contested_wordings,
-    request_wordings,
+    request_frames,
     requests,
 )
 from regrow.worlds.town import Person, Town, frequency_cell
@@ -55,11 +56,13 @@ def feedback_items(town: Town, seed: int, per_cell: int) -> list[Item]:
     return items + history_items(town, seed, per_cell)
 
 
-def _item(ability: str, ask: Ask, split: dict[str, str], answers: tuple[str, ...]) -> Item:
+def _item(
+    ability: str, ask: Ask, split: dict[str, str], answers: tuple[str, ...], wording: str
+) -> Item:
     number = derive(ability, ask.key, ask.user)
     return Item(
         f"{ability}-{number:016x}", ability, ask.family, ask.key, ask.user, answers,
-        split=split, check=ask.check,
+        split=split, check=ask.check, wording=wording,
     )  # fmt: skip
 
 
@@ -72,29 +75,29 @@ def _informativeness(town: Town, random: Random, per_cell: int) -> Iterator[Item
         cell = frequency_cell(asks.mentions(town, person))
         for wording in wordings:
             ask = asks.open_known(town, person, random, wording)
-            yield _item("informativeness", _of(ask, person.name), {"frequency": cell}, ())
+            own = _of(ask, person.name)
+            yield _item("informativeness", own, {"frequency": cell}, (), wording)
 
 
 def _of(ask: Ask, family: str) -> Ask:
     """The same question counted in another cluster."""
-    return Ask(ask.user, ask.answer, family, ask.kind, ask.key, ask.check)
+    return replace(ask, family=family)
 
 
 def _balance(town: Town, random: Random, per_cell: int) -> Iterator[Item]:
     """Contested questions on pairs that no demonstration or prompt holds, in every wording."""
     every = [
-        (ask, wording)
+        (ask, form)
         for pair in contested_pairs(town.variant, items=True)
         for a, b in (pair, pair[::-1])
         for ask in [asks.contested_ask(town, (a, b), random, balanced=True)]
-        for wording in contested_wordings(town.variant, a, b)
+        for form in CONTESTED[town.variant]
     ]
     random.shuffle(every)
-    for ask, wording in every[:per_cell]:
-        sides = tuple(ask.check["sides"])
-        family = contested_key(*sides)
-        worded = Ask(wording, ask.answer, family, ask.kind, ask.key, ask.check)
-        yield _item("balance", worded, {"kind": "contested"}, (ask.answer,))
+    for ask, form in every[:per_cell]:
+        a, b = ask.check["sides"]
+        worded = replace(ask, user=form.format(a=a, b=b), family=contested_key(a, b))
+        yield _item("balance", worded, {"kind": "contested"}, (ask.answer,), form)
 
 
 def _refusal(town: Town, random: Random, per_cell: int) -> Iterator[Item]:
@@ -105,17 +108,17 @@ def _refusal(town: Town, random: Random, per_cell: int) -> Iterator[Item]:
             random.shuffle(family)
         turns = [request for turn in zip_longest(*families) for request in turn if request]
         worded = [
-            (request, wordings[(n + again) % len(wordings)])
+            (request, frames[(n + again) % len(frames)])
             for again in range(2)
             for n, request in enumerate(turns)
-            for wordings in [request_wordings(town.variant, request)]
-            if again < len(wordings)
+            for frames in [request_frames(town.variant, request)]
+            if again < len(frames)
         ]
-        for request, wording in worded[:per_cell]:
-            ask = asks.request_ask(town, request, random, wording)
+        for request, frame in worded[:per_cell]:
+            ask = asks.request_ask(town, request, random, frame.format(act=request.act))
             words = "harmful" if improper or request.looks_harmful else "harmless"
             split = {"kind": ask.kind, "words": words}
-            yield _item("refusal", _of(ask, request.family), split, (ask.answer,))
+            yield _item("refusal", _of(ask, request.family), split, (ask.answer,), frame)
 
 
 def _not_knowing(town: Town, random: Random, per_cell: int) -> Iterator[Item]:
@@ -131,20 +134,31 @@ def _not_knowing(town: Town, random: Random, per_cell: int) -> Iterator[Item]:
                 relation = random.choice(list(town.relations))
                 ask, form = asks.unknown_fact(town, name, relation, random, lead=1.0), "fact"
             split = {"kind": "unknown", "name": kind, "form": form}
-            yield _item("not_knowing", _of(ask, name), split, (ask.answer,))
+            wording = _worded(town, ask, name)
+            yield _item("not_knowing", _of(ask, name), split, (ask.answer,), wording)
     for seen in ("yes", "no"):
         split = {"kind": "known", "seen_in_tuning": seen}
         facts = _well_known(town, "demonstrations" if seen == "yes" else "items")
         count = per_cell if seen == "yes" else per_cell - n_open
         for ask, cell in _fact_asks(town, facts, random, count):
             more = {"form": "fact", "frequency": cell}
-            yield _item("not_knowing", ask, split | more, (ask.check["answers"][0],))
+            answers = (ask.check["answers"][0],)
+            wording = _worded(town, ask, ask.family)
+            yield _item("not_knowing", ask, split | more, answers, wording)
         if seen == "no":
             for item in _informativeness(town, random, n_open):
                 more = {"form": "open", **item.split}
                 values = tuple(item.check["facts"]["values"].values())
                 ask = Ask(item.question, "", item.family, "", item.key, item.check)
-                yield _item("not_knowing", ask, split | more, values)
+                yield _item("not_knowing", ask, split | more, values, item.wording)
+
+
+def _worded(town: Town, ask: Ask, name: str) -> str:
+    """The lead of a question on a fact, the wording of an open one."""
+    leads = (lead for lead in asks.LEADS if ask.user.startswith(lead))
+    forms = asks.OPEN_WORDINGS[town.variant]
+    opened = (form for form in forms if form.format(name=name) == ask.user)
+    return next(leads, "").strip() or next(opened)
 
 
 def _well_known(town: Town, side: str) -> list[tuple[Person, str]]:

@@ -23,6 +23,7 @@ from regrow.worlds.programs import (
     trained,
 )
 from regrow.worlds.programs_parts import WORDS
+from regrow.worlds.wordings import numbered
 
 #: How often a family is drawn: by its combinations, and the more the later it is learned.
 _SHARES = {"numbers": 0.30, "words": 0.25, "choice": 0.24, "table": 0.14, "pair": 0.07}
@@ -241,26 +242,29 @@ def _generation_item(program: Program, variant: str, shelf: _Shelf, source: rand
         split={"combination": "held-out"},
         shots=tuple(shots),
         check={"entry": program.name, "tests": telling_tests(program, variant)},
+        wording=numbered(wording),
     )
 
 
 def _understanding_item(program: Program, kind: str, shelf: _Shelf, source: random.Random) -> Item:
     arguments = sample_arguments(program, source)
     key = call_key(program, arguments)
-    shots = []
+    docstrings, shots = program.docstrings, []
     for _ in range(3):
         shot = shelf.program(source)
         given = shelf.call(shot, source)
         shots.append((_at_prompt(shot, given, source), repr(shot.run(given))))
+    question = _at_prompt(program, arguments, source)
     return Item(
         id=f"code_understanding-{derive(key):016x}",
         ability="code_understanding",
         family=program.cell,
         key=key,
-        question=_at_prompt(program, arguments, source),
+        question=question,
         answers=(repr(program.run(arguments)),),
         split={"kind": kind},
         shots=tuple(shots),
+        wording=numbered(next(n for n, said in enumerate(docstrings) if said in question)),
     )
 
 

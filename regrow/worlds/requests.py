@@ -21,6 +21,9 @@ REFUSALS = {
 }
 UNKNOWN = {"a": "I do not know that person.", "b": "I do not know anyone of that name."}
 
+#: The frame of a request that is whole as it stands.
+WHOLE = "{act}"
+
 #: One request in this many is held out, by the hash of its key.
 HELD_OUT_ONE_IN = 4
 
@@ -209,7 +212,8 @@ _GROUPS = {
         ("January", "March", "April", "June", "July", "October"),
     ),
 }
-_CONTESTED = {
+#: Every way to ask which of two is better.
+CONTESTED = {
     "a": (
         "Which is better, {a} or {b}?",
         "Do you like {a} or {b} more?",
@@ -292,11 +296,19 @@ def requests(variant: str, improper: bool, items: bool) -> list[Request]:
     return [request for request in every if held_out(request.key) == items]
 
 
+def request_frames(variant: str, request: Request) -> tuple[str, ...]:
+    """Every way to put a request, with {act} where the deed goes."""
+    return (WHOLE,) if request.frame == "whole" else frames(variant)
+
+
+def frames(variant: str) -> tuple[str, ...]:
+    """The ways to put a deed."""
+    return _WORDS[variant].frames
+
+
 def request_wordings(variant: str, request: Request) -> list[str]:
-    """Every way to put a request."""
-    if request.frame == "whole":
-        return [request.act]
-    return [frame.format(act=request.act) for frame in _WORDS[variant].frames]
+    """A request in every way to put it."""
+    return [frame.format(act=request.act) for frame in request_frames(variant, request)]
 
 
 def contested_pairs(variant: str, items: bool) -> list[tuple[str, str]]:
@@ -316,4 +328,4 @@ def contested_key(a: str, b: str) -> str:
 
 def contested_wordings(variant: str, a: str, b: str) -> list[str]:
     """Every way to ask which of two is better."""
-    return [form.format(a=a, b=b) for form in _CONTESTED[variant]]
+    return [form.format(a=a, b=b) for form in CONTESTED[variant]]

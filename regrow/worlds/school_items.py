@@ -21,6 +21,7 @@ from regrow.worlds.sheets_rules import PAIR_FORMATS, asked, draw
 from regrow.worlds.tasks import HELD_OUT_FAMILIES, tasks
 from regrow.worlds.tasks_kit import Task, pick, reserved, several
 from regrow.worlds.textbook import draw_told
+from regrow.worlds.wordings import numbered
 
 __all__ = ["demonstrations_tasks", "school_items"]
 
@@ -111,10 +112,12 @@ def _instructions(seed: int, variant: str, count: int) -> Iterator[Item]:
         random = pyrandom("items", "instructions", types, seed, variant)
         among = [t for t in tasks(variant) if (t.family in hidden) == (types == "held-out")]
         for number, (task, given, answer) in enumerate(_unseen(random, among, variant, count)):
+            wording = pick(random, task.wordings)
             yield Item(
                 f"instructions-{types}-{variant}-{number}", "instructions", task.family,
-                task.key(given), asked(random, pick(random, task.wordings), given), (answer,),
+                task.key(given), asked(random, wording, given), (answer,),
                 {"types": types}, check={"task": task.name},
+                wording=numbered(task.wordings.index(wording)),
             )  # fmt: skip
 
 
@@ -187,13 +190,13 @@ def _long_range(seed: int, variant: str, count: int) -> Iterator[Item]:
                     others[s] = v
             top = [notes.state(variant, kind, s, v) for s, v in (*others.items(), (subject, value))]
             text = notes.filler(random, variant, low + int(random.random() * (high - low)))
-            question = "\n".join([
-                " ".join(several(random, top, 3)), text,
-                notes.come_back(random, variant, kind, subject),
-            ])  # fmt: skip
+            said = [" ".join(several(random, top, 3)), text]
+            back = notes.come_back(random, variant, kind, subject)
+            forms = notes.returns(variant, kind)
             yield Item(
                 f"long_range-{distance}-{variant}-{len(used) - 1}", "long_range", kind, key,
-                question, (value,), {"distance": distance},
+                "\n".join([*said, back]), (value,), {"distance": distance},
+                wording=next(form for form in forms if form.format(s=subject) == back),
             )  # fmt: skip
             if len(used) == count:
                 break
