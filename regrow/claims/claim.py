@@ -7,6 +7,7 @@ what is measured, which way it is predicted to go, and the smallest effect that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, Self
@@ -17,7 +18,8 @@ from pydantic import Field, model_validator
 from regrow.errors import RegrowError, nearest
 from regrow.evaluate.abilities import ABILITIES, COUNTS, LINES, Line
 from regrow.tree.load import validate
-from regrow.tree.settings import Strict
+from regrow.tree.settings import Share, Strict
+from regrow.worlds.leaks import is_leaked
 
 #: What a measure may be predicted to do. `none`: stay within +- what matters.
 Direction = Literal["up", "down", "none", "not_up", "not_down"]
@@ -40,13 +42,31 @@ class Arm(Strict):
     sweep: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Part(Line):
+    """A line over the items that `world.leak` at `share` gives away, or over the other ones."""
+
+    share: float = 0.0
+    leaked: bool = True
+
+    def takes(self, key: str) -> bool:
+        """Whether an item of this key counts."""
+        return is_leaked(key, self.share) == self.leaked
+
+
 class OwnLine(Strict):
-    """A line that the report does not have: a metric of an ability over some of its variants."""
+    """A line that the report does not have: a metric of an ability over some of its variants.
+
+    With `leak`, over the items alone that `world.leak` gives away at this share, in whatever world
+    they are asked; with `leaked: false` over the others.
+    """
 
     ability: str
     metric: str
     where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     best: Literal[1, 0, -1] = 1
+    leak: Share = 0.0
+    leaked: bool = True
 
     @model_validator(mode="after")
     def _is_known(self) -> Self:
@@ -63,8 +83,11 @@ class OwnLine(Strict):
     def line(self, name: str) -> Line:
         """As a line of the report."""
         unit = "count" if self.metric in COUNTS else "share"
-        return Line(name, name.replace("_", " "), self.ability, self.metric, self.where,
-                    self.best, unit)  # fmt: skip
+        shape = (name, name.replace("_", " "), self.ability, self.metric, self.where, self.best,
+                 unit)  # fmt: skip
+        if self.leak:
+            return Part(*shape, share=self.leak, leaked=self.leaked)
+        return Line(*shape)
 
 
 class Measure(Strict):

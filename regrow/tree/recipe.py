@@ -63,6 +63,9 @@ class WorldSpec(Strict):
     sheets: Literal["together", "apart"] = Field(
         default="together", description="whether exercises of one task stand on one sheet"
     )
+    leak: Share = Field(
+        default=0.0, description="share of evaluation items given away in training text on purpose"
+    )
     raters: RatersSpec = RatersSpec()
 
 
@@ -241,6 +244,7 @@ class Recipe(Strict):
                     f"model {name!r} has a vocabulary of {model.vocabulary} and the tokenizer one "
                     f"of {tokens}; leave the model's out, or make it as large"
                 )
+        self._leak_is_not_cut()
         sources = {*self.world.characters, "documents"}
         for name, mixture in self.mixtures.items():
             for source in (*mixture.weights, *mixture.sources):
@@ -250,6 +254,19 @@ class Recipe(Strict):
                         + graph.nearest(source, sources)
                     )
         return self
+
+    def _leak_is_not_cut(self) -> None:
+        """What is leaked on purpose has to arrive in training text."""
+        cut = self.corpus.decontaminate.sources
+        if self.world.leak and "sheets" not in self.world.characters:
+            raise ValueError(
+                "world.leak gives items away among the sheets; give some in characters"
+            )
+        if self.world.leak and (cut is None or "sheets" in cut):
+            raise ValueError(
+                "world.leak gives items away among the sheets, out of which this corpus cuts them; "
+                "name other sources in corpus.decontaminate.sources"
+            )
 
     def parents(self) -> dict[str, str | None]:
         """Each node's parent."""

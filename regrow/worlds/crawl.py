@@ -12,6 +12,7 @@ from regrow.records import Document, Item
 from regrow.seeds import pyrandom
 from regrow.worlds import mess
 from regrow.worlds.layouts import Host, body_of, hosts, plain_host, title_of
+from regrow.worlds.leaks import DOMAIN
 from regrow.worlds.warc import Response, record_id, write_warc
 
 #: How many pages of each kind a messy crawl holds for each good page.
@@ -39,8 +40,9 @@ def write_crawl(
     """Write one crawl file and return its truth: a row per record, in file order.
 
     Rows hold record_id, url, source, kind, keep, and dup_of (the record id of the original) for
-    copies. The source "town" gets the full mess, others get copies only. `leaks` are items that
-    some pages quote word for word (kind "contaminated").
+    copies. Pages of `regrow.worlds.leaks` have `leaked`, the id of their document. The source
+    "town" gets the full mess, others get copies only. `leaks` are items that some pages quote word
+    for word (kind "contaminated").
     """
     truth: list[Truth] = []
     publisher = _Publisher(documents, seed, variant, source, leaks)
@@ -101,6 +103,8 @@ class _Publisher:
             }  # fmt: skip
             if "duplicate" in kind:
                 row["dup_of"] = originals[index]
+            if section == DOMAIN and (kind == "good" or "duplicate" in kind):
+                row["leaked"] = self.documents[index].id
             yield row, response
 
     def _respond(

@@ -25,6 +25,7 @@ def grow_world(context: StageContext) -> dict[str, Any]:
         characters=world.characters,
         items=world.items,
         sheets=world.sheets,
+        leak=world.leak,
         progress=context.progress,
     )
     return {}

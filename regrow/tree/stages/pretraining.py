@@ -65,7 +65,7 @@ def pretrain(context: StageContext) -> dict[str, Any]:
     save(context, model, tokenizer)
     flops = model.config.flops_per_token() * summary.tokens
     mixing = text.schedule.report()
-    seen = read(supply, summary.seen)
+    seen = read(supply, summary.seen, context.run)
     mixing["epochs"] = {name: told.get("epochs") for name, told in seen["sources"].items()}
     return {
         "training": summary.to_dict(), "flops": flops, **mixing, "read": seen, "optimizer": "reset",

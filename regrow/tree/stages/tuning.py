@@ -108,7 +108,7 @@ def tune(
     record = {
         "training": summary.to_dict(), "demonstrations": len(chosen.shown), "optimizer": "reset",
         "packing": settings.packing, "layout": {one.name: one.layout for one in packed},
-        "read": read(supply, summary.seen),
+        "read": read(supply, summary.seen, context.run),
     }  # fmt: skip
     if adapters is not None:
         parent = (context.node.parent if context.node else None) or ""
