@@ -95,14 +95,17 @@ class Measure(Strict):
 
     `terms` weigh arms, `arm` on `line` or `arm/line` on another one: {code: 1, text: -1}. `slope`,
     `breakpoint`, `sharpness` and `crossover` take the arms in the order of their `x` instead;
-    sharpness is that of the metric less that of its twin.
+    sharpness is that of the metric less that of its twin. `against` is taken off the curve: a line
+    of the same arms, or `arm/line`, one arm's for all of them. A crossover is where the curve less
+    `against` first rises through zero, in log2 x, less where it does so against `before`.
     `matters` is the smallest effect worth having, in the units of the measure.
     """
 
     name: str
     line: str = ""
     statistic: Statistic = "contrast"
-    against: str = Field(default="", description="a line taken off, of the same arms")
+    against: str = Field(default="", description="a line that is taken off")
+    before: str = Field(default="", description="crossover: what is crossed first")
     terms: dict[str, float] = Field(default_factory=dict)
     predicted: Direction
     matters: float = Field(gt=0)
@@ -110,12 +113,19 @@ class Measure(Strict):
     no_twin: str = Field(default="", description="why there is none")
     absent_is_fine: bool = Field(default=False, description="no arm needs to have the ability")
 
+    @property
+    def taken_off(self) -> list[str]:
+        """What is taken off the curve of the arms, `line` or `arm/line`."""
+        return [one for one in (self.against, self.before) if one]
+
     @model_validator(mode="after")
     def _has_terms(self) -> Self:
         by_terms = self.statistic in ("contrast", "detection")
         if by_terms != bool(self.terms):
             of = "of terms" if by_terms else "of arms with x, not of terms"
             raise ValueError(f"{self.name}: a {self.statistic} is made {of}")
+        if self.before and self.statistic != "crossover":
+            raise ValueError(f"{self.name}: before belongs to a crossover")
         if self.statistic != "detection" and not (self.line or all("/" in t for t in self.terms)):
             raise ValueError(f"{self.name}: say which line is measured")
         return self
@@ -163,7 +173,8 @@ class Claim(Strict):
         return self
 
     def _check(self, measure: Measure) -> None:
-        for term in measure.terms:
+        fixed = [one for one in (measure.against, measure.before) if "/" in one]
+        for term in (*measure.terms, *fixed):
             if (arm := term.partition("/")[0]) not in self.arms:
                 raise ValueError(
                     f"{measure.name}: there is no arm {arm!r}{nearest(arm, self.arms)}"
@@ -179,9 +190,10 @@ class Claim(Strict):
 
     def lines_of(self, measure: Measure) -> list[str]:
         """The lines that a measure reads."""
-        named = [term.partition("/")[2] for term in measure.terms]
-        names = [name or measure.line for name in named] or [measure.line, measure.against]
-        return list(dict.fromkeys(name for name in names if name))
+        named = [term.partition("/")[2] or measure.line for term in measure.terms]
+        if not named:
+            named = [measure.line, *(one.rpartition("/")[2] for one in measure.taken_off)]
+        return list(dict.fromkeys(name for name in named if name))
 
     def line(self, name: str) -> Line:
         """A line of this claim or of the report. Raises ValueError with the nearest name."""

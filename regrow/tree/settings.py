@@ -209,6 +209,9 @@ class SupervisedSettings(Training):
     row_tokens: Count | None = Field(
         default=None, gt=0, description="tokens a row; the model's context where that is less"
     )
+    families: tuple[str, ...] = Field(
+        default=(), description="learn from demonstrations of these families only"
+    )
     task_types: Count | None = Field(
         default=None, gt=0, description="learn from so many task types only, drawn by seed"
     )

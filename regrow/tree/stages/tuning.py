@@ -41,13 +41,15 @@ def lesson(
 ) -> Lesson:
     """Of conversations, those that a stage of these settings learns from.
 
-    The numbers of task types and examples limit demonstrations, and not what is learnt from beside
-    them.
+    Families and the numbers of task types and examples limit demonstrations, and not what is learnt
+    from beside them.
     """
-    from regrow.align.lesson import keep_aside, of_types, so_many, without_steps
+    from regrow.align.lesson import keep_aside, of_families, of_types, so_many, without_steps
 
     learnt, aside = keep_aside(shown, settings.held)
     types = None
+    if limited and settings.families:
+        learnt = of_families(learnt, settings.families)
     if limited and settings.task_types:
         learnt, types = of_types(learnt, settings.task_types, seed)
     if limited and settings.examples:
