@@ -53,6 +53,7 @@ def measure_abilities(
     `limit` is the number of items a cell, the recipe's without it.
     """
     from regrow.evaluate.measure import MeasureSettings, measure
+    from regrow.tree.stages.outcome import heldout
 
     folder = find_node(runs, node, run)
     recipe = recipe_of(folder.parent)
@@ -60,6 +61,7 @@ def measure_abilities(
         items=limit or recipe.abilities.items,
         templates="all" if every_template else recipe.abilities.templates,
         seed=recipe.seed,
+        heldout=heldout(recipe, folder.parent),
         beside=True,
     )
     with lock(folder.parent), shown(folder.name) as say:

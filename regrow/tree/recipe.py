@@ -51,6 +51,12 @@ class RatersSpec(Strict):
     tastes: dict[Taste, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
 
 
+#: The kinds of pages in the town (regrow.worlds.genres).
+Genre = Literal[
+    "reference", "news", "diary", "letters", "forum", "dialogue", "table", "list", "qa"
+]  # fmt: skip
+
+
 class WorldSpec(Strict):
     """The built-in world: which one, and how much of it. `characters` is clean text by source."""
 
@@ -65,6 +71,16 @@ class WorldSpec(Strict):
     )
     leak: Share = Field(
         default=0.0, description="share of evaluation items given away in training text on purpose"
+    )
+    mess: float = Field(
+        default=1.0,
+        ge=0,
+        le=10,
+        description="bad pages of the town's crawl, times the usual number",
+    )
+    trusted: tuple[Genre, ...] = Field(
+        default=(),
+        description="genres of the quality classifier's reference; all where none is named",
     )
     raters: RatersSpec = RatersSpec()
 
@@ -138,6 +154,11 @@ class AbilitiesSpec(Strict):
     names: tuple[str, ...]
     items: int = Field(default=200, gt=0, description="at most so many items an ability cell")
     templates: Literal["split", "all"] = "split"
+    heldout: Literal["corpus", "world"] = Field(
+        default="corpus",
+        description="whose held-out text is read: the corpus's own, or the world's, which is the "
+        "same for every corpus",
+    )
 
 
 class _Node(Strict):

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class _Job:
     leaks: Sequence[Item] = ()
     apart: bool = False  # items of one task are dealt over all sheets
     given_away: Sequence[Leak] = ()  # pages that leak items on purpose
+    mess: float = 1.0  # bad pages for each good one, times the usual number
 
 
 def write_world(
@@ -67,6 +68,8 @@ def write_world(
     items: int = 200,
     sheets: str = "together",
     leak: float = 0.0,
+    mess: float = 1.0,
+    trusted: Sequence[str] = (),
     progress: Progress = silent,
     processes: int | None = None,
 ) -> None:
@@ -76,11 +79,15 @@ def write_world(
     left out is not written), `items` the number of items per cell of each ability. `sheets` says
     whether exercises of one task stand `together` or `apart`. A share `leak` of the items of some
     abilities is given away on pages among the sheets, and leaked.jsonl says which (see
-    `regrow.worlds.leaks`). The bytes depend on the arguments only, not on `processes`.
-    `world.json`, written last, is the truth: its presence means that the world is whole. Raises
-    RegrowError on unknown names, and if a training text, those pages apart, were to hold the key
-    of an item.
+    `regrow.worlds.leaks`). `mess` multiplies the bad pages of the town's crawl, and `trusted` are
+    the genres of the reference for quality classifiers, all where none is named. The bytes depend
+    on the arguments only, not on `processes`. `world.json`, written last, is the truth: its
+    presence means that the world is whole. Raises RegrowError on unknown names, and if a training
+    text, leaked pages apart, were to hold the key of an item.
     """
+    from regrow.worlds.heldout import held_out
+    from regrow.worlds.prose import render_reference
+
     _check(variant, characters, items)
     for name in ("crawl", "repositories", "items"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -97,7 +104,7 @@ def write_world(
             folder, source, seed, variant, characters[source],
             frozenset(item.key for item in made),
             documents if source == "town" else (), made if source == "town" else (),
-            sheets == "apart", given_away if source == "sheets" else (),
+            sheets == "apart", given_away if source == "sheets" else (), mess,
         )
         for source in SOURCES
         if characters.get(source, 0) > 0
@@ -114,7 +121,11 @@ def write_world(
     if given_away:
         _write_leaked(folder, given_away, truth)
     rows_of = _make_conversations(town, seed, share)
-    _write_rows(folder, town, made, rows_of, truth, share)
+    _write_rows(folder, made, rows_of, truth)
+    reference = render_reference(town, max(100, round(_REFERENCE * share)), trusted)
+    write_jsonl(folder / "reference.jsonl", ({"text": doc.text} for doc in reference))
+    sources = [source for source in SOURCES if characters.get(source, 0) > 0]
+    write_jsonl(folder / "heldout.jsonl", (asdict(d) for d in held_out(town, seed, sources)))
     counts = {name: len(rows) for name, rows in rows_of.items()}
     write_json(
         folder / "world.json",
@@ -225,6 +236,7 @@ def _publish(job: _Job) -> list[dict[str, Any]]:
         rows = write_crawl(
             job.folder / "crawl" / f"{job.source}.warc.gz", documents,
             seed=job.seed, variant=job.variant, source=job.source, leaks=job.leaks,
+            mess_times=job.mess,
         )  # fmt: skip
     _refuse_overlap(job.source, keys & job.item_keys)
     return rows
@@ -279,14 +291,10 @@ def _write_leaked(
 
 def _write_rows(
     folder: Path,
-    town: Town,
     items: Sequence[Item],
     conversations: Mapping[str, Sequence[Conversation]],
     truth: Sequence[dict[str, Any]],
-    share: float,
 ) -> None:
-    from regrow.worlds.prose import render_reference
-
     keys = {item.key for item in items}
     for name, rows in conversations.items():
         _refuse_overlap(name, keys & {row.key for row in rows})
@@ -294,6 +302,4 @@ def _write_rows(
     by_ability = sorted(items, key=lambda item: item.ability)
     for ability, group in groupby(by_ability, key=lambda item: item.ability):
         write_jsonl(folder / "items" / f"{ability}.jsonl", (item.to_row() for item in group))
-    reference = render_reference(town, max(100, round(_REFERENCE * share)))
-    write_jsonl(folder / "reference.jsonl", ({"text": doc.text} for doc in reference))
     write_jsonl(folder / "truth.jsonl.gz", truth)

@@ -26,6 +26,8 @@ def grow_world(context: StageContext) -> dict[str, Any]:
         items=world.items,
         sheets=world.sheets,
         leak=world.leak,
+        mess=world.mess,
+        trusted=world.trusted,
         progress=context.progress,
     )
     return {}

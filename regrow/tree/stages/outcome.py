@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
+from regrow.tree.recipe import Recipe
 from regrow.tree.settings import ImportSettings
 from regrow.tree.stage import StageContext
 from regrow.tree.stages.materials import data_files
@@ -18,11 +19,22 @@ def measure_node(context: StageContext) -> dict[str, Any]:
     abilities, found = context.recipe.abilities, data_files(context, "benchmarks")
     files = tuple(found[1]) if found else ()
     names = dict.fromkeys((*abilities.names, *(["benchmarks"] if files else [])))
-    settings = MeasureSettings(items=abilities.items, benchmarks=files, seed=context.seed)
+    settings = MeasureSettings(
+        items=abilities.items,
+        templates=abilities.templates,
+        benchmarks=files,
+        seed=context.seed,
+        heldout=heldout(context.recipe, context.run),
+    )
     scores = measure(
         context.folder, context.world / "items", tuple(names), settings, context.progress
     )
     return {"scores": len(scores)}
+
+
+def heldout(recipe: Recipe, run: Path) -> Path:
+    """The held-out text that the nodes of a run are measured on."""
+    return run / recipe.abilities.heldout / "heldout.jsonl"
 
 
 def write_report(context: StageContext) -> dict[str, Any]:
