@@ -24,7 +24,8 @@ ITEMS = 20
 def _claim(*measures: Mapping[str, Any]) -> Claim:
     return read_claim({
         "id": "B6", "statement": "s", "standing": "E", "prediction": "p", "compare": "same",
-        "arms": {name: {"node": "n", "x": x} for name, x in SIZES.items()} | {"tuned": {"node": "n"}},
+        "arms": {**{name: {"node": "n", "x": x} for name, x in SIZES.items()},
+                 "tuned": {"node": "n"}},
         "lines": {
             "eight": {"ability": "in_context", "metric": "accuracy", "where": {"shots": ["8"]}},
             "none": {"ability": "in_context", "metric": "accuracy", "where": {"shots": ["0"]}},

@@ -133,6 +133,15 @@ ABILITIES: dict[str, Ability] = {
             by=(("way",),),
         ),
         Ability(
+            "tools",
+            "Sums by Python",
+            "problems after two worked examples, in words and as programs; totals in and out of "
+            "the table of sums",
+            _SAME,
+            {"accuracy": 0.01, "accuracy by Python": 0.01},
+            by=(("way", "totals"),),
+        ),
+        Ability(
             "counterfactuals",
             "Told otherwise",
             "few-shot, plain text, after a statement of the fact or of another",

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
-from regrow.evaluate import prompts, samples, variations
+from regrow.evaluate import prompts, samples, tools, variations
 from regrow.evaluate.abilities import find
 from regrow.evaluate.answering import Subject, answer
 from regrow.evaluate.benchmarks import read_benchmarks
 from regrow.evaluate.doubt import curves
-from regrow.evaluate.judges import JUDGES, judge_programs, same
+from regrow.evaluate.judges import JUDGES, Verdicts, judge_programs, same
 from regrow.evaluate.memory import memorisation
 from regrow.evaluate.outcomes import Outcome, Score, read_outcomes, read_scores, scores
 from regrow.evaluate.plans import PLANS, Asker, Request
@@ -36,6 +36,8 @@ TUNED = ("supervised", "feedme", "rlhf", "grpo", "dpo")
 SELECTION = 24
 #: Abilities that are measured on documents and have no items.
 OF_DOCUMENTS = frozenset({"language_modelling", "memorisation"})
+#: Abilities whose answers are programs, which are run many at a time.
+RUN = {"code_generation": judge_programs, "tools": tools.judge}
 _OUTPUT = 400  # characters of an answer that are kept
 
 
@@ -254,18 +256,12 @@ def _best_format(node: Subject, items: Sequence[Item]) -> tuple[prompts.Template
 def _judge(
     requests: Sequence[Request], answers: Sequence[list[str]], twins: Sequence[float | None]
 ) -> list[Outcome]:
-    programs = [i for i, r in enumerate(requests) if r.item.ability == "code_generation"]
-    judged = (
-        dict(
-            zip(
-                programs,
-                judge_programs([requests[i] for i in programs], [answers[i] for i in programs]),
-                strict=True,
-            )
-        )
-        if programs
-        else {}
-    )
+    judged: dict[int, Verdicts] = {}
+    for ability, judge in RUN.items():
+        own = [i for i, request in enumerate(requests) if request.item.ability == ability]
+        if own:
+            told = judge([requests[i] for i in own], [answers[i] for i in own])
+            judged |= dict(zip(own, told, strict=True))
     outcomes, judges = [], JUDGES | variations.JUDGES
     for index, request in enumerate(requests):
         ability = request.item.ability

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from regrow.evaluate import prompts
+from regrow.evaluate import prompts, tools
 from regrow.evaluate.judges import Verdicts, final_number, says
 from regrow.evaluate.plans import MANNER, Asker, Decoding, Request
 from regrow.records import Item, Message
@@ -45,6 +45,7 @@ SOURCES: Mapping[str, tuple[Source, ...]] = {
     ),
     "prompting": (Source("chain_of_thought", {"steps": ("2", "3", "4")}, "problems"),),
     "counterfactuals": (Source("knowledge", {}, "facts"),),
+    "tools": (Source("chain_of_thought", {"steps": ("2", "3")}, "problems"),),
 }
 
 
@@ -172,6 +173,7 @@ PLANS: dict[str, Callable[[Item, Asker], Iterator[Request]]] = {
     "robustness": _robustness,
     "prompting": _prompting,
     "counterfactuals": _counterfactuals,
+    "tools": tools.plan,
 }
 
 
