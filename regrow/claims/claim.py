@@ -23,6 +23,10 @@ from regrow.worlds.leaks import is_leaked
 
 #: What a measure may be predicted to do. `none`: stay within +- what matters.
 Direction = Literal["up", "down", "none", "not_up", "not_down"]
+#: Names under `differ` that stand for several keys. Arms of whole recipes differ in all that makes
+#: a model out of text, and cost the same compute.
+WHOLE = "whole recipe"
+NAMED = {WHOLE: ("node.model", "node.settings", "node.mixture")}
 Statistic = Literal["contrast", "slope", "breakpoint", "sharpness", "detection", "crossover"]
 
 
@@ -135,8 +139,9 @@ class Claim(Strict):
     """A prediction over arms and abilities.
 
     `compare` says how arms relate: `twins` differ from `control` in the keys `differ` alone (on
-    resolved recipes, and on all forebears); `edge`: they descend from `control`, and
-    the stages between are the ingredient; `same`: one node, asked in several ways.
+    resolved recipes, and on all forebears; `whole recipe` stands for the keys under `NAMED`);
+    `edge`: they descend from `control`, and the stages between are the ingredient; `same`: one
+    node, asked in several ways.
     """
 
     id: str = Field(pattern=r"^[A-E]\d+b?$")
@@ -187,6 +192,11 @@ class Claim(Strict):
             _has_twin(self.line(name), measure)
             if measure.twin:
                 self.line(measure.twin)
+
+    @property
+    def may_differ(self) -> tuple[str, ...]:
+        """The keys under `differ`, with names spelt out."""
+        return tuple(key for name in self.differ for key in NAMED.get(name, (name,)))
 
     def lines_of(self, measure: Measure) -> list[str]:
         """The lines that a measure reads."""
