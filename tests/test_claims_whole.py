@@ -58,4 +58,3 @@ def test_schedules_are_those_published_as_shares_of_the_run(claim: Claim) -> Non
     assert palm.ramp.at == ((197, 4), (453, 8))
     assert palm.schedule.scale(4 * 40 - 1, 0.2) == pytest.approx(0.5)  # 1/sqrt after step 40
     assert bloom.schedule.scale(10_000, 1.0) > 0.1  # its cosine ends after the run
-    assert (opt.precision, bloom.precision, palm.precision) == ("fp16", "bf16", "bf16")

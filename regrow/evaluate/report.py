@@ -10,6 +10,7 @@ from regrow.evaluate import curves, rewards, sections
 from regrow.evaluate.bars import Measured, measured_bars
 from regrow.evaluate.comparison import Change, Run, read_run
 from regrow.evaluate.gains import gains
+from regrow.evaluate.passage import on_the_way
 from regrow.files import write_atomic, write_json
 from regrow.page.shell import fill
 
@@ -51,7 +52,7 @@ def page(run: Run, changes: Sequence[Change], bars: Sequence[Measured]) -> str:
         "findings": sections.findings(run, changes),
         "tree": sections.tree(run, changes),
         "heat": sections.heat_map(run),
-        "curves": curves.abilities(run),
+        "curves": curves.abilities(run) + on_the_way(run),
         "bars": sections.bars_table(bars),
         "prompts": sections.prompts(run),
         "training": curves.training(run) + rewards.table(run) + gains(run),

@@ -18,6 +18,13 @@ from regrow.tree.recipe import Recipe
 ABSENT = "nothing"
 #: Corpus settings that change how fast it is built and not what comes out.
 _NO_MATTER = {"jobs": 0}
+#: Settings that came later, at rest. They are not named, so that what was grown or measured before
+#: them stands as it is.
+_AT_REST: Mapping[str, Any] = {
+    "world.leak": 0.0, "world.mess": 1.0, "world.trusted": [], "settings.families": [],
+    "settings.measure_at": [], "abilities.heldout": "corpus",
+    "abilities.on_the_way": ["language_modelling", "knowledge", "in_context"],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,8 @@ def inputs_of(given: Mapping[str, Any]) -> Inputs:
             continue
         full |= flatten(_dump(part, everything=True), key)
         stated |= flatten(_dump(part, everything=False), key).keys()
-    return Inputs(full, frozenset(stated))
+    full = {key: value for key, value in full.items() if _AT_REST.get(key, ABSENT) != value}
+    return Inputs(full, frozenset(stated & full.keys()))
 
 
 def _dump(part: Any, *, everything: bool) -> Any:

@@ -154,11 +154,22 @@ class AbilitiesSpec(Strict):
     names: tuple[str, ...]
     items: int = Field(default=200, gt=0, description="at most so many items an ability cell")
     templates: Literal["split", "all"] = "split"
+    on_the_way: tuple[str, ...] = Field(
+        default=("language_modelling", "knowledge", "in_context"),
+        description="what is measured where a stage has measure_at",
+    )
     heldout: Literal["corpus", "world"] = Field(
         default="corpus",
         description="whose held-out text is read: the corpus's own, or the world's, which is the "
         "same for every corpus",
     )
+
+    @model_validator(mode="after")
+    def _models_on_the_way_have_items(self) -> Self:
+        for name in ("memorisation", "benchmarks"):
+            if name in self.on_the_way:
+                raise ValueError(f"{name} is measured on finished nodes only, not on the way")
+        return self
 
 
 class _Node(Strict):

@@ -88,11 +88,30 @@ def parent_of(context: StageContext) -> tuple[Any, Any]:
 
 def save(context: StageContext, model: Any, tokenizer: Any) -> None:
     """Write the node as a Hugging Face folder."""
+    _write(context.folder, model, tokenizer)
+
+
+def _write(folder: Path, model: Any, tokenizer: Any, weights: Any = None) -> None:
     from regrow.model.folder import save_model
 
     stops = list(dict.fromkeys((tokenizer.eos, tokenizer.end)))  # of a text, of a turn
-    save_model(model, context.folder, eos=stops, pad=tokenizer.pad)
-    tokenizer.save(context.folder)
+    tokenizer.save(folder)
+    save_model(model, folder, eos=stops, pad=tokenizer.pad, weights=weights)
+
+
+def on_the_way(
+    context: StageContext, shares: Sequence[float], model: Any, tokenizer: Any, total: int
+) -> dict[int, Any]:
+    """What training calls at these shares of `total` rows: the model as it is there is kept as a
+    folder of its own, `at/SHARE`, to be measured (`regrow.tree.stages.outcome`)."""
+    from regrow.evaluate.passage import folder_at
+
+    def keeper(share: float) -> Any:
+        return lambda row, weights: _write(
+            folder_at(context.folder, share), model, tokenizer, weights
+        )
+
+    return {max(1, round(share * total)): keeper(share) for share in shares}
 
 
 def text_rows(

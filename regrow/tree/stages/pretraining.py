@@ -9,6 +9,7 @@ from regrow.tree.stage import StageContext
 from regrow.tree.stages.materials import (
     conversation_rows,
     conversations,
+    on_the_way,
     parent_of,
     read,
     save,
@@ -61,6 +62,7 @@ def pretrain(context: StageContext) -> dict[str, Any]:
         z_loss=settings.z_loss,
         packing=settings.packing,
         progress=context.progress,
+        marks=on_the_way(context, settings.measure_at, model, tokenizer, total),
     )
     save(context, model, tokenizer)
     flops = model.config.flops_per_token() * summary.tokens

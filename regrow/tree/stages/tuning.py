@@ -18,6 +18,7 @@ from regrow.tree.stages.materials import (
     conversation_rows,
     conversations,
     fitting,
+    on_the_way,
     parent_of,
     read,
     save,
@@ -98,6 +99,7 @@ def tune(
     adapters = None
     if settings.lora:
         adapters, loop = _adapted(context, settings.lora, model, loop, folder)
+    met = settings.measure_at if folder == context.folder else ()
     summary = fit_rows(
         model,
         supply,
@@ -106,6 +108,7 @@ def tune(
         z_loss=settings.z_loss,
         packing=settings.packing,
         progress=context.progress,
+        marks=on_the_way(context, met, model, tokenizer, total),
     )
     record = {
         "training": summary.to_dict(), "demonstrations": len(chosen.shown), "optimizer": "reset",
