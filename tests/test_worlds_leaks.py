@@ -134,6 +134,8 @@ def test_a_node_that_met_items_says_so_and_so_do_its_descendants(tmp_path: Path)
 def test_a_node_of_a_clean_world_says_that_it_met_none(tmp_path: Path) -> None:
     (line,) = provenance.lines(_recipe(), tmp_path, _edge("davinci", None, {}))
     assert line.startswith("No evaluation item")
+    (line,) = provenance.lines(_recipe(**{"world.leak": 0.5}), tmp_path, _edge("babbage", None, {}))
+    assert line.startswith("It met none")
 
 
 def test_what_was_met_is_counted_over_the_documents_that_were_read(

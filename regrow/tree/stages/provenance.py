@@ -75,8 +75,10 @@ def lines(recipe: Recipe, run: Path, edge: Edge) -> list[str]:
                 f"{met['documents']} pages), leaked on purpose by `world.leak`: its scores on "
                 "these abilities are no evidence of anything but that."
             )
-    if told or recipe.world.leak:
+    if told:
         return told
+    if recipe.world.leak:
+        return ["It met none of the evaluation items that `world.leak` gives away."]
     return [
         "No evaluation item of the built-in world stands in the text that regrow trained it on, "
         "by their keys."
