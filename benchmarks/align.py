@@ -1,12 +1,15 @@
 """Post-training beside its peers: tuning, reward models, rollouts and PPO.
 
     python benchmarks/align.py [--task sft reward4 reward9 rollout ppo] [--rounds 3] [--cpu-time]
+    python benchmarks/align.py --task learn [--steps 60] [--seeds 3]
 
 Every contestant is a process of its own that works by its own loop (peers/align_*.py) on the same
 shape, made-up token ids, batch and threads, a few steps in turn each round; the median step
 counts, and the spread is that of the middle half. `--cpu-time` ranks by processor seconds instead
 of the clock: the one to take on a machine that others use. A peer without environment is skipped
-(see peers/launch.py).
+(see peers/launch.py). `learn` asks what PPO learns and not how fast its steps are: the reward
+reached at equal KL from the start, and the seconds to a reward, of runs with the same made-up
+reward, rates, batches and KL weight from random weights.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from peers.launch import ENVIRONMENTS, python_of
 from train import Contestant, rate
@@ -48,7 +52,16 @@ TASKS: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         "steps/s",
         ("regrow bf16", "trl_ppo bf16", "trl_ppo autocast"),
     ),
+    "learn": (
+        {"task": "learn", "prompts": 64, "samples": 1, "answer": 32, "rate": 3e-4},
+        "reward",
+        ("regrow bf16", "trl_ppo autocast"),
+    ),
 }
+#: Where learning curves are compared: KL in nats an answer, and rewards.
+KLS, REWARDS = (0.5, 1.0, 2.0, 4.0), (0.5, 1.0)
+#: Steps whose mean is a point of a learning curve.
+SMOOTH = 5
 
 
 def units(size: dict[str, Any]) -> float:
@@ -58,6 +71,46 @@ def units(size: dict[str, Any]) -> float:
     if size["task"] == "reward":
         return size["prompts"] * size["samples"] * (size["samples"] - 1) / 2
     return float(size["prompts"] * size["samples"]) if size["task"] == "rollout" else 1.0
+
+
+def learn(options: argparse.Namespace) -> None:
+    """Print what the curves of one seed after the other come to."""
+    size, _, names = TASKS["learn"]
+    print("\n| PPO | seed | reward at KL " + " | at ".join(f"{kl:g}" for kl in KLS)
+          + " | at the end (KL) | " + " | ".join(f"seconds to {r:g}" for r in REWARDS) + " |\n"
+          + "|---" * (4 + len(KLS) + len(REWARDS) - 1) + "|")  # fmt: skip
+    for seed in range(options.seeds):
+        for name in options.only or names:
+            python = python_of(name.split()[0], options.environments)
+            if not python:
+                continue
+            request = {**size, "threads": options.threads, "seed": seed}
+            one = Contestant(name, python, request, options.environments / "compiled", "align")
+            first, rest = one.answer(), one.run(options.steps)
+            one.close()
+            if first and rest:
+                rows = np.array(first["rows"] + rest["rows"])
+                reward, kl = (smooth(rows[:, column]) for column in (2, 3))
+                spent = rows[:, int(options.cpu_time)].cumsum()[SMOOTH - 1 :]
+                ends = [reached(kl, reward, level) for level in KLS]
+                times = [reached(reward, spent, level) for level in REWARDS]
+                print(f"| {name} | {seed} | " + " | ".join(ends)
+                      + f" | {reward[-1]:.2f} ({kl[-1]:.2f}) | " + " | ".join(times) + " |",
+                      flush=True)  # fmt: skip
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    return np.convolve(values, np.ones(SMOOTH) / SMOOTH, "valid")
+
+
+def reached(values: np.ndarray, others: np.ndarray, level: float) -> str:
+    """What `others` was where `values` first came to a level, between the steps."""
+    above = np.flatnonzero(values >= level)
+    if not len(above) or not above[0]:
+        return "-"
+    n = above[0]
+    share = (level - values[n - 1]) / (values[n] - values[n - 1])
+    return f"{others[n - 1] + share * (others[n] - others[n - 1]):.2f}"
 
 
 def compare(options: argparse.Namespace, task: str) -> None:
@@ -95,9 +148,11 @@ def compare(options: argparse.Namespace, task: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--task", nargs="+", choices=TASKS, 
+                        default=[task for task in TASKS if task != "learn"])  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=2, help="steps of a turn")
+    parser.add_argument("--steps", type=int, default=2, help="steps of a turn; of `learn` all")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of `learn`")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--vocabulary", type=int, default=512)
     parser.add_argument("--only", nargs="+", help="contestants, as 'trl autocast compiled'")
@@ -111,7 +166,7 @@ def main() -> None:
           f"GFLOP/s, by {clock}\n\n| task | contestant | rate | middle half | regrow is faster by "
           "| steps |\n|---|---|---|---|---|---|")  # fmt: skip
     for task in options.task:
-        compare(options, task)
+        learn(options) if task == "learn" else compare(options, task)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from regrow.errors import RegrowError
-from regrow.model.attention import Cache
+from regrow.model.cache import Cache
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 
@@ -85,6 +85,36 @@ def test_the_cache_gives_what_whole_rows_give() -> None:
     parts = [model(x[:, :12], cache=cache)]
     parts += [model(x[:, i : i + 1], cache=cache) for i in range(12, 20)]
     torch.testing.assert_close(torch.cat(parts, 1), model(x), atol=1e-5, rtol=1e-5)
+
+
+def test_a_cache_grows_by_pieces_and_keeps_what_it_had() -> None:
+    model = random_model()
+    x = ids(2, 45)
+    cache = Cache(CONFIG, 2, 45)
+    parts, rooms = [model(x[:, :3], cache=cache)], [cache.places.shape[1]]
+    for i in range(3, 45):
+        parts.append(model(x[:, i : i + 1], cache=cache))
+        rooms.append(cache.places.shape[1])
+    assert sorted(set(rooms)) == [16, 32, 45]
+    torch.testing.assert_close(torch.cat(parts, 1), model(x), atol=1e-5, rtol=1e-5)
+
+
+def test_a_cache_goes_on_in_another_number_format_with_all_it_branches_from() -> None:
+    model = random_model().bfloat16()
+    x = ids(2, 12)
+    root = Cache(CONFIG, 1, 4, torch.bfloat16)
+    with torch.no_grad():
+        model(x[:1, :4], cache=root)
+        middle = root.branch(torch.tensor([0, 0]), 5)
+        rest = torch.cat((x[:1, :4].expand(2, 4), x[:, 4:]), 1)
+        model(rest[:, 4:9], cache=middle)
+        wide = middle.to(torch.float32)
+        leaf = wide.branch(torch.tensor([0, 1]), 3)
+        assert {one.cache.keys.dtype for one in leaf.trunk.chain} == {torch.float32}
+        last = model(rest[:, 9:], cache=leaf)
+        assert last.dtype == torch.bfloat16
+        whole = model(rest)[:, 9:]
+    torch.testing.assert_close(last, whole, atol=0.06, rtol=0.05)
 
 
 def test_cache_rows_can_be_repeated_and_dropped() -> None:

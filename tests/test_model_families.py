@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from regrow.errors import RegrowError
 from regrow.generate.sampler import Sampling, generate, score
-from regrow.model.attention import QUERY_BLOCK, Cache, alibi_slopes
+from regrow.model.attention import QUERY_BLOCK, alibi_slopes
+from regrow.model.cache import Cache
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.train.optim import OptimSettings, build

@@ -6,16 +6,19 @@ Settings: `bf16` or `fp32`. Tuning lets a sample see its own tokens only, unless
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from laps import Laps, endless
-from posttrain import EOS, PAD, Data, request
+from posttrain import EOS, PAD, Data, likes, request
 
 from regrow.align.fit import fit_reward, fit_rows
+from regrow.align.ppo import PpoSettings
 from regrow.align.reward import Ranked, RewardModel
 from regrow.align.rlhf import Rlhf, RlhfLoop
+from regrow.align.rollouts import Drawn
 from regrow.align.rows import ConversationRows
 from regrow.generate.sampler import Sampling, generate
 from regrow.model.config import ModelConfig
@@ -111,11 +114,27 @@ def rollout(folder: Path) -> None:
 def ppo(folder: Path) -> None:
     prompts = [talk(p) for p in Data(wanted).prompts()]
     plan = RlhfLoop(10**6, wanted.prompts, wanted.samples, wanted.answer, minibatches=4,
-                    rate=wanted.rate, value_rate=wanted.rate, checkpoint_every=10**9)  # fmt: skip
-    policy, judge = Decoder(shape), RewardModel(Decoder(shape))
-    work = Rlhf(policy, judge, numbers, prompts, plan, seed=0, precision=precision)
-    work.run(folder, lambda *args, **figures: laps(figures.get("reward", 0.0)))
+                    rate=wanted.rate, value_rate=wanted.rate, checkpoint_every=10**9,
+                    ppo=PpoSettings(no_end_score=None) if w.task == "learn" else PpoSettings(),
+                    )  # fmt: skip
+    policy, judge = Decoder(shape, w.seed), RewardModel(Decoder(shape, w.seed + 1))
+    kind = Liked if w.task == "learn" else Lapped
+    kind(policy, judge, numbers, prompts, plan, seed=w.seed, precision=precision).run(folder)
 
 
+class Lapped(Rlhf):
+    def settle(self, figures: Mapping[str, float], answers: int) -> None:
+        super().settle(figures, answers)
+        laps(figures["reward"], figures["kl_answer"])
+
+
+class Liked(Lapped):
+    """Learns what `posttrain.likes` says; the model it is given is only the value model's start."""
+
+    def worth(self, drawn: Sequence[Drawn]) -> np.ndarray:
+        return np.array(likes([one.answer.ids for one in drawn]), np.float32)
+
+
+TASKS = {"sft": sft, "reward": reward, "rollout": rollout, "ppo": ppo, "learn": ppo}
 with tempfile.TemporaryDirectory() as place:
-    {"sft": sft, "reward": reward, "rollout": rollout, "ppo": ppo}[wanted.task](Path(place))
+    TASKS[wanted.task](Path(place))

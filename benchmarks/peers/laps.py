@@ -92,14 +92,14 @@ class Laps:
         torch.ones(256, 256) @ torch.ones(256, 256)
         self.base = memory_mb("VmRSS")
         self.left, self.taken = WARM_UP, 0
-        self.rows: list[tuple[float, float, float]] = []
+        self.rows: list[tuple[float, ...]] = []
         self.clocks = (time.perf_counter(), time.process_time())
 
-    def __call__(self, loss: Any) -> None:
-        """End a step; `loss` is a number or a tensor of one."""
-        value = float(loss)
+    def __call__(self, *values: Any) -> None:
+        """End a step, whose loss or other figures are numbers or tensors of one."""
+        told = [float(value) for value in values]
         now = (time.perf_counter(), time.process_time())
-        self.rows.append((now[0] - self.clocks[0], now[1] - self.clocks[1], value))
+        self.rows.append((now[0] - self.clocks[0], now[1] - self.clocks[1], *told))
         self.left, self.taken = self.left - 1, self.taken + 1
         if not self.left:
             self.wait()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -36,6 +37,7 @@ class Request:
     samples: int = 4  # answers of a prompt
     answer: int = 32  # tokens of an answer that is drawn
     rate: float = 1e-4
+    seed: int = 0
 
     @property
     def compiled(self) -> bool:
@@ -51,7 +53,7 @@ def request() -> Request:
     """Read the request, seed torch and set its threads."""
     wanted = Request(**json.loads(sys.argv[1]))
     torch.set_num_threads(wanted.threads)
-    torch.manual_seed(0)
+    torch.manual_seed(wanted.seed)
     if wanted.compiled:
         import_module("torch._inductor.compile_fx")
     return wanted
@@ -61,7 +63,7 @@ class Data:
     """Made-up tokens, the same for every peer: lengths as in the built-in world's talks."""
 
     def __init__(self, wanted: Request) -> None:
-        self.wanted, self.rng = wanted, np.random.default_rng(0)
+        self.wanted, self.rng = wanted, np.random.default_rng(wanted.seed)
 
     def ids(self, least: int, most: int) -> list[int]:
         size = self.rng.integers(least, most + 1)
@@ -83,6 +85,15 @@ class Data:
     def prompts(self, steps: int = 8) -> list[list[int]]:
         """Prompts of 8 to 20 tokens to be answered."""
         return [self.ids(8, 20) for _ in range(steps * self.wanted.prompts)]
+
+
+def likes(answers: Sequence[Sequence[int]]) -> list[float]:
+    """The reward of the task `learn`: -2 for an answer without even ids, 2 for one of nothing else.
+
+    The end of an answer and padding count for neither.
+    """
+    kept = [[token for token in answer if token >= FIRST] for answer in answers]
+    return [4 * sum(t % 2 == 0 for t in row) / max(1, len(row)) - 2 for row in kept]
 
 
 def llama(**more: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from regrow.model.attention import Cache
+from regrow.model.cache import Cache
 from regrow.model.decoder import Decoder
 
 #: A beginning is shared if that spares this share of the tokens of its rows, and it has so many:

@@ -134,12 +134,17 @@ class _Batch:
         self.alive = [sample for group in samples for sample in group]
         counts = torch.tensor([len(group) for group in samples], device=self.device)
         rows = torch.arange(len(prompts), device=self.device).repeat_interleave(counts)
+        limit = max(len(sample.draws) for sample in self.alive)
         hidden, cache = prefill(model, prompts, cuts)
-        # The prompts' keys stay as they are, in memory of their own: products copy what grows.
-        self.cache = cache.branch(rows, max(len(sample.draws) for sample in self.alive))
-        self.hidden = hidden[rows]
+        if self.device.type == "cpu":  # one query a row: there fp32 is the quicker
+            cache = cache.to(torch.float32)
+        if len(rows) > len(prompts):  # samples share their prompt
+            self.cache = cache.branch(rows, limit)
+        else:
+            self.cache, cache.length = cache, cache.length + limit
+        self.hidden, self.head = hidden[rows], model.head_weight.float()
         self.longest = max(map(len, sampling.stop_strings), default=0)
-        draws = np.zeros((len(self.alive), max(len(sample.draws) for sample in self.alive)))
+        draws = np.zeros((len(self.alive), limit))
         for row, sample in zip(draws, self.alive):
             row[: len(sample.draws)] = sample.draws
         self.draws, self.drawn = torch.from_numpy(draws).to(self.device), 0
@@ -147,7 +152,7 @@ class _Batch:
     def step(self) -> None:
         """Choose a token for every live sample and feed it."""
         draws, self.drawn = self.draws[:, self.drawn], self.drawn + 1
-        ids, logprobs = choose(self.model.logits(self.hidden), self.sampling, draws)
+        ids, logprobs = choose(self.model.logits(self.hidden, self.head), self.sampling, draws)
         for sample, token, logprob in zip(self.alive, ids.tolist(), logprobs.tolist()):
             if not sample.done:
                 self._take(sample, token, logprob)

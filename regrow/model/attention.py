@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from regrow.model import fused
+from regrow.model.cache import UNSEEN, Branching, Cache
 from regrow.model.config import ModelConfig
 
 #: Queries handled together under an explicit bias, so that a causal or local row reads no key that
@@ -20,116 +20,10 @@ from regrow.model.config import ModelConfig
 QUERY_BLOCK = 256
 
 
-#: The place of a key that is padding: no query stands behind it.
-UNSEEN = 1 << 40
-
-
-class Cache:
-    """Keys and values of up to `length` tokens for each of `rows`, filled from the left.
-
-    All rows share one write position; what is padded is masked, wherever it stands, for `places`
-    knows the position of every key. Keys are kept transposed, as the product with the queries reads
-    them. A cache may go on from the rows of another (`branch`), whose keys it shares: a prompt is
-    computed and kept once for all its answers.
-    """
-
-    def __init__(
-        self,
-        config: ModelConfig,
-        rows: int,
-        length: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | None = None,
-    ) -> None:
-        self.config = config
-        shape = (config.layers, rows, config.kv_heads)
-        d = config.head_dim
-        self.keys = torch.zeros((*shape, d, length), dtype=dtype, device=device)
-        self.values = torch.zeros((*shape, length, d), dtype=dtype, device=device)
-        self.places = torch.full((rows, length), UNSEEN, device=device)
-        self.tokens = torch.zeros(rows, dtype=torch.long, device=device)  # real ones so far
-        self.filled = 0
-        self.trunk: Branching | None = None
-
-    def branch(self, owner_b: Tensor, length: int) -> Cache:
-        """An empty cache for rows that go on from rows `owner_b` of this one."""
-        like = self.keys
-        branch = Cache(self.config, len(owner_b), length, like.dtype, like.device)
-        branch.tokens = self.tokens[owner_b]
-        branch.trunk = Branching(self, owner_b)
-        return branch
-
-    def take(self, positions_bt: Tensor, real_bt: Tensor) -> None:
-        """Note the positions of new tokens before their keys come."""
-        end = self.filled + positions_bt.shape[1]
-        self.places[:, self.filled : end] = positions_bt.masked_fill(~real_bt, UNSEEN)
-        self.tokens += real_bt.sum(1)
-
-    def append(self, layer: int, k_bktd: Tensor, v_bktd: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values after `filled`; returns all of these rows' own so far,
-        [b, kv_heads, d, s] and [b, kv_heads, s, d]."""
-        end = self.filled + k_bktd.shape[2]
-        self.keys[layer, ..., self.filled : end] = k_bktd.transpose(2, 3)
-        self.values[layer, :, :, self.filled : end] = v_bktd
-        return self.keys[layer, ..., :end], self.values[layer, :, :, :end]
-
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows, in this order; a row may be repeated.
-
-        What they go on from is shared as before; once a quarter of it is unused that is dropped.
-        """
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-        self.places, self.tokens = self.places[rows], self.tokens[rows]
-        if self.trunk is not None:
-            trunk, owner = self.trunk.cache, self.trunk.owner[rows]
-            used, place = owner.unique(return_inverse=True)
-            if len(used) <= 0.75 * len(trunk.tokens):
-                trunk, owner = copy.copy(trunk), place
-                trunk.select(used)
-            self.trunk = Branching(trunk, owner)
-
-
-class Branching:
-    """Which row of a cache each of some rows goes on from.
-
-    Rows of one owner stand side by side in a product with its keys: [b, kv, r, d] becomes
-    [owners, kv, most * r, d], with nothing in the places of an owner that has fewer than most.
-    """
-
-    def __init__(self, cache: Cache, owner_b: Tensor) -> None:
-        self.cache, self.owner = cache, owner_b
-        up = cache.trunk
-        #: All that these rows go on from, the nearest first.
-        self.chain: list[Branching] = [
-            self,
-            *(Branching(up.cache, up.owner[owner_b]).chain if up else []),
-        ]
-        sizes = owner_b.bincount(minlength=len(cache.places))
-        order = owner_b.argsort(stable=True)
-        rank = torch.empty_like(order)
-        firsts = sizes.cumsum(0) - sizes
-        rank[order] = torch.arange(len(order), device=order.device) - firsts[owner_b[order]]
-        self.most = int(sizes.max())
-        self.slots = owner_b * self.most + rank
-        #: Uneven rows would mostly multiply nothing; then each gets a copy of its owner's keys.
-        self.uneven = len(sizes) * self.most > 2 * len(owner_b)
-        in_order = torch.arange(len(order), device=order.device)
-        self.whole = len(sizes) * self.most == len(order) and torch.equal(self.slots, in_order)
-
-    def product(self, x_bkrn: Tensor, shared_pknm: Tensor) -> Tensor:
-        """x times the matrix of its owner, [b, kv, r, m]."""
-        if self.uneven:
-            return x_bkrn @ shared_pknm[self.owner]
-        kv, r, n = x_bkrn.shape[1:]
-        g = self.most
-        if self.whole:
-            x = x_bkrn
-        else:
-            x = x_bkrn.new_zeros(len(shared_pknm) * g, kv, r, n)
-            x[self.slots] = x_bkrn
-        x = x.view(-1, g, kv, r, n).transpose(1, 2).reshape(-1, kv, g * r, n) @ shared_pknm
-        x = x.view(-1, kv, g, r, x.shape[-1]).transpose(1, 2).reshape(-1, kv, r, x.shape[-1])
-        return x if self.whole else x[self.slots]
+def _packed(x: Tensor) -> Tensor:
+    """Without holes where the numbers are short: products of those would fill them themselves, and
+    not as well. Products in fp32 read over holes."""
+    return x if x.dtype == torch.float32 else x.contiguous()
 
 
 class View(Protocol):
@@ -285,6 +179,7 @@ class Cached:
     ) -> None:
         self.config, self.cache, self.cos, self.sin = config, cache, cos_b1tr, sin_b1tr
         self.positions, self.prefix = positions_bt, prefix_b
+        self.first = 0  # where the new tokens stand among all keys
         if cache is None:
             self.trunks: list[Branching] = []
             places = [positions_bt.masked_fill(~real_bt, UNSEEN)]
@@ -292,7 +187,8 @@ class Cached:
             cache.take(positions_bt, real_bt)
             self.trunks = cache.trunk.chain if cache.trunk else []
             places = [t.cache.places[t.owner, : t.cache.filled] for t in self.trunks]
-            places.append(cache.places[:, : cache.filled + positions_bt.shape[1]])
+            places.append(cache.places[:, : cache.reach(positions_bt.shape[1])])
+            self.first += sum(t.cache.filled for t in self.trunks) + cache.filled
         self.places_bs = torch.cat(places, 1)
         self._biases: dict[int, Tensor] = {}
 
@@ -302,22 +198,22 @@ class Cached:
         kv = k_btkd.shape[2]
         q, k, v = (x.transpose(1, 2) for x in (q_bthd, k_btkd, v_btkd))
         q, k = rotate(q, self.cos, self.sin), rotate(k, self.cos, self.sin)
-        k_bkds = k.transpose(2, 3)
         if self.cache is not None:
-            k_bkds, v = self.cache.append(layer, k, v)
-        q = q.reshape(b, kv, heads // kv * t, d) * d**-0.5
-        shared = [(one, one.cache.keys[layer], one.cache.values[layer]) for one in self.trunks]
-        parts = [one.product(q, k[..., : one.cache.filled]) for one, k, _ in shared]
-        scores = torch.cat((*parts, q @ k_bkds), -1) if parts else q @ k_bkds
+            k, v = self.cache.append(layer, k, v)
+        q = (q.to(v.dtype) * d**-0.5).reshape(b, kv, heads // kv * t, d)
+        shared = [(one, *one.cache.held(layer, one.cache.filled)) for one in self.trunks]
+        parts = [one.product(q, _packed(keys).transpose(2, 3)) for one, keys, _ in shared]
+        parts.append(q @ _packed(k).transpose(2, 3))
+        scores = torch.cat(parts, -1) if shared else parts[0]
         scores = scores.view(b, heads, t, -1) + self._bias(layer, scores.dtype)
         weights = torch.softmax(scores, -1).view(b, kv, heads // kv * t, -1)
-        mixed = weights[..., -v.shape[2] :] @ v
+        mixed = weights[..., -v.shape[2] :] @ _packed(v)
         at = 0
         for one, _, values in shared:
-            size = one.cache.filled
-            mixed = mixed + one.product(weights[..., at : at + size], values[:, :, :size])
+            size = values.shape[2]
+            mixed = mixed + one.product(weights[..., at : at + size], _packed(values))
             at += size
-        return mixed.view(b, heads, t, d).transpose(1, 2)
+        return mixed.view(b, heads, t, d).transpose(1, 2).to(q_bthd.dtype)
 
     def _bias(self, layer: int, dtype: torch.dtype) -> Tensor:
         """The bias of the queries on all keys, [b, heads or 1, t, s]; -inf is unseen."""
@@ -332,7 +228,7 @@ class Cached:
             if window:
                 seen = seen & (ahead_bts.abs() < window)
             # A padded query sees itself, so that its row stays finite; nobody reads it.
-            seen[:, :, -seen.shape[1] :].diagonal(dim1=1, dim2=2).fill_(True)
+            seen[:, :, self.first :].diagonal(dim1=1, dim2=2).fill_(True)
             strength = torch.zeros((), dtype=dtype, device=seen.device)
             if self.config.positions == "alibi":
                 slopes = torch.tensor(alibi_slopes(self.config.heads), device=seen.device)

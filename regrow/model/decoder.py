@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from regrow.errors import RegrowError
 from regrow.model import folded, fused
-from regrow.model.attention import Cache, Cached, Sight, View, WholeRows
+from regrow.model.attention import Cached, Sight, View, WholeRows
+from regrow.model.cache import Cache
 from regrow.model.config import ModelConfig
 from regrow.model.init import draw_weights
 from regrow.model.norms import Norm, is_product, through
@@ -224,9 +225,13 @@ class Decoder(nn.Module):
         scale = self.config.logit_scale
         return hidden if scale == 1.0 else hidden * scale
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Float32 logits [..., vocabulary]; the product itself runs in float32."""
-        logits = self._before_head(hidden.float()) @ self.head_weight.float().t()
+    def logits(self, hidden: Tensor, head: Tensor | None = None) -> Tensor:
+        """Float32 logits [..., vocabulary]; the product itself runs in float32.
+
+        `head` is `head_weight` in float32, for callers that ask often and would convert it often.
+        """
+        head = self.head_weight.float() if head is None else head
+        logits = self._before_head(hidden.float()) @ head.t()
         return logits if self.head_bias is None else logits + self.head_bias.float()
 
     def loss(

@@ -80,6 +80,13 @@ def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
     return y
 
 
+def _folded(unit: Tensor, gain: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+    """Rows and maps with the gain in whichever is smaller; in generation that is the rows."""
+    if unit.numel() < sum(map(Tensor.numel, maps)):
+        return unit * gain, maps
+    return unit, [weight * gain for weight in maps]
+
+
 class _NormedMaps(torch.autograd.Function):
     """The gain goes into the weights, which are smaller than the tokens it would else pass over:
     W (gain * unit) = (W * gain) unit, and its gradient is a sum over weights too."""
@@ -89,11 +96,9 @@ class _NormedMaps(torch.autograd.Function):
         unit, inverse = _unit(x, eps)
         ctx.save_for_backward(unit, inverse, gain, *maps)
         made = together(x, *((*x.shape[:-1], len(weight)) for weight in maps))
-        rows = unit.reshape(-1, x.shape[-1])
-        few = len(rows) < len(gain)  # as in generation: there the weights are the larger
-        rows = rows * gain if few else rows
-        for y, weight in zip(made, maps, strict=True):
-            torch.mm(rows, (weight if few else weight * gain).t(), out=y.view(-1, len(weight)))
+        rows, folded = _folded(unit.reshape(-1, x.shape[-1]), gain, maps)
+        for y, weight in zip(made, folded, strict=True):
+            torch.mm(rows, weight.t(), out=y.view(-1, len(weight)))
         return tuple(made)
 
     @staticmethod
@@ -115,6 +120,9 @@ class _NormedMaps(torch.autograd.Function):
 
 def normed_maps(x: Tensor, gain: Tensor, eps: float, *maps: Tensor) -> tuple[Tensor, ...]:
     """rms_norm(x) through each of the linear maps, [..., width] to [..., out]."""
+    if not torch.is_grad_enabled():
+        rows, folded = _folded(_unit(x, eps)[0], gain, maps)
+        return tuple(functional.linear(rows, weight) for weight in folded)
     y: tuple[Tensor, ...] = _NormedMaps.apply(x, gain, eps, *maps)
     return y
 
@@ -146,5 +154,7 @@ class _GatedMap(torch.autograd.Function):
 
 def gated_map(gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
     """silu(gate) * up through a linear map (SwiGLU, Shazeer 2020)."""
+    if not torch.is_grad_enabled():
+        return functional.linear(functional.silu(gate).mul_(up), down)
     y: Tensor = _GatedMap.apply(gate, up, down)
     return y
