@@ -12,6 +12,8 @@ import pytest
 from regrow.claims.claim import Claim, read_claim
 from regrow.claims.drawing import curve
 from regrow.claims.effects import Evidence, find
+from regrow.claims.markdown import summary
+from regrow.claims.page import claim_page
 from regrow.claims.verdict import judge
 from regrow.errors import RegrowError
 from regrow.evaluate.outcomes import Outcome
@@ -73,13 +75,21 @@ def test_a_curve_crosses_the_level_of_one_arm_later(tmp_path: Path) -> None:
     assert gap.arms["tuned/none"] == pytest.approx(0.55)
 
 
-def test_what_is_never_crossed_counts_as_one_doubling_past_the_largest_size(
-    tmp_path: Path,
-) -> None:
-    claim = _claim({"against": "tuned/none"})
+def test_a_later_crossing_may_lie_beyond_the_ladder(tmp_path: Path) -> None:
+    claim = _claim({"against": "tuned/none", "before": "none"})
     found = find(claim, claim.measures[0], _run(tmp_path, [0.0, 0.1, 0.3, 0.8], 1.0))
     assert found is not None
-    assert found.whole.mean == pytest.approx(4.0)
+    assert found.whole.mean == pytest.approx(4.0 - 1.5)  # one doubling past 8, less the first
+
+
+def test_a_curve_that_crosses_nowhere_supports_nothing(tmp_path: Path) -> None:
+    claim = _claim({"against": "none"}, {"against": "tuned/none", "before": "none"})
+    runs = _run(tmp_path, [0.0, 0.0, 0.0, 0.1], 0.0)
+    verdict = judge(claim, runs)
+    assert [reading.word for reading in verdict.readings] == ["undecided", "undecided"]
+    assert verdict.why == ("m: the curve crosses nowhere among these sizes",)
+    assert "crosses nowhere" in claim_page(verdict)
+    assert "crosses nowhere" in summary([verdict], [claim])
 
 
 def test_the_drawing_shows_the_arm_that_is_crossed_as_a_level(tmp_path: Path) -> None:

@@ -198,8 +198,8 @@ def _crossing(
 ) -> Effect:
     """Where the curve first rises through zero, in log2 x, by a hierarchical bootstrap.
 
-    A curve that never does so counts as if it did one doubling past the largest x: what is known
-    is that it is later than that of a curve that does.
+    NaN where the pooled curve never does. Of two crossings the second may lie beyond the ladder: it
+    counts as one doubling past the largest x, for what is known is that it is later than that.
     """
     labels = list(runs[0])
     families = sorted({family for run in runs for one in run.values()
@@ -214,20 +214,21 @@ def _crossing(
                 counts[s, place[family], k] += 1
     beyond = math.log2(max(x)) + 1
 
-    def columns(wanted: Sequence[str]) -> list[int]:
-        return [labels.index(name) for name in wanted]
-
     def crossed_at(means: Array, against: str) -> Array:
-        off = columns([_off(measure, name, against) for name in names]) if against else []
-        less = means[:, off] if against else 0.0
-        found = crossover(x, means[:, columns(names)] - less)
-        return np.where(np.isnan(found), beyond, found)
+        places = [labels.index(name) for name in names]
+        off = [labels.index(_off(measure, name, against)) for name in names if against]
+        return crossover(x, means[:, places] - (means[:, off] if off else 0.0))
 
     def statistic(means: Array) -> Array:
         found = crossed_at(means, measure.against)
-        return found - crossed_at(means, measure.before) if measure.before else found
+        if not measure.before:
+            return found
+        later = np.where(np.isnan(found), beyond, found)
+        return later - crossed_at(means, measure.before)
 
-    return hierarchical_bootstrap(sums, counts, statistic)
+    found = hierarchical_bootstrap(sums, counts, statistic)
+    by_run = tuple(value if math.isfinite(value) else beyond for value in found.by_run)
+    return replace(found, by_run=by_run)
 
 
 def _linear(weights: Sequence[Mapping[str, float]], runs: Sequence[Run]) -> Effect:

@@ -158,7 +158,8 @@ def claim_page(verdict: Verdict) -> str:
 def _measure(claim: Claim, reading: Reading, evidence: Sequence[Evidence]) -> str:
     measure, found = reading.measure, reading.found
     if found is None:
-        return f'<div class="measure"><h3>{escape(measure.name)}</h3><p>Not measured yet.</p></div>'
+        title, why = escape(measure.name), escape(reading.why)
+        return f'<div class="measure"><h3>{title}</h3><p>{why}.</p></div>'
     effect = found.whole
     arms = "".join(_row(escape(arm), f"{mean:.3f}") for arm, mean in found.arms.items())
     runs = list(effect.by_run)
