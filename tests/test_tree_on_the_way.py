@@ -149,6 +149,8 @@ def test_what_is_at_rest_does_not_change_a_fingerprint() -> None:
     assert kept.changes_from(plain.values) == ["settings.measure_at: nothing -> [0.5]"]
     assert plain.changes_from(kept.values) == ["settings.measure_at: [0.5] -> nothing"]
     recipe = load_recipe("seedling")
+    policy = inputs_of({"settings": recipe.nodes["chatgpt"].settings}).values
+    assert not [key for key in policy if key.endswith((".families", ".measure_at"))]
     named = inputs_of({"world": recipe.world, "abilities": recipe.abilities}).values
     for key in ("world.leak", "world.mess", "world.trusted", "abilities.heldout",
                 "abilities.on_the_way"):  # fmt: skip

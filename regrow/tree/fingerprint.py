@@ -18,13 +18,12 @@ from regrow.tree.recipe import Recipe
 ABSENT = "nothing"
 #: Corpus settings that change how fast it is built and not what comes out.
 _NO_MATTER = {"jobs": 0}
-#: Settings that came later, at rest. They are not named, so that what was grown or measured before
-#: them stands as it is.
-_AT_REST: Mapping[str, Any] = {
-    "world.leak": 0.0, "world.mess": 1.0, "world.trusted": [], "settings.families": [],
-    "settings.measure_at": [], "abilities.heldout": "corpus",
-    "abilities.on_the_way": ["language_modelling", "knowledge", "in_context"],
-}  # fmt: skip
+#: Settings that came later. At their defaults they are not named, so that what was grown or
+#: measured before them stands as it is.
+_LATER = frozenset({
+    "world.leak", "world.mess", "world.trusted", "abilities.heldout", "abilities.on_the_way",
+    *(f"settings.{part}{name}" for part in ("", "tuning.") for name in ("families", "measure_at")),
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,8 @@ def inputs_of(given: Mapping[str, Any]) -> Inputs:
             continue
         full |= flatten(_dump(part, everything=True), key)
         stated |= flatten(_dump(part, everything=False), key).keys()
-    full = {key: value for key, value in full.items() if _AT_REST.get(key, ABSENT) != value}
-    return Inputs(full, frozenset(stated & full.keys()))
+    named = {key: value for key, value in full.items() if key not in _LATER or key in stated}
+    return Inputs(named, frozenset(stated))
 
 
 def _dump(part: Any, *, everything: bool) -> Any:
