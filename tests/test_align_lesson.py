@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from regrow.align.heldout import compare, measure, sample
 from regrow.align.lesson import (
     keep_aside,
+    of_families,
     of_types,
     set_of,
     so_many,
@@ -266,3 +267,10 @@ def test_fewer_examples_are_among_more_and_too_many_are_refused() -> None:
     assert so_many(talks, 5, 2) != few
     with pytest.raises(RegrowError, match="there are only 50 conversations"):
         so_many(talks, 51, 1)
+
+
+def test_families_are_chosen_by_name_and_a_wrong_one_is_refused() -> None:
+    talks = [talk("a", "b", family=name) for name in ("problems", "code", "problems")]
+    assert of_families(talks, ["problems"]) == [talks[0], talks[2]]
+    with pytest.raises(RegrowError, match=r"of family 'problem'; did you mean 'problems'"):
+        of_families(talks, ["problem"])

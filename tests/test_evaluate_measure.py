@@ -72,7 +72,7 @@ def small_items(folder: Path) -> Path:
     """A few items of every ability."""
     solved = [["cat", "She finds 8 more: 6 + 8 = 14. The answer is 14."]]
     problem = {
-        "steps": 2, "worked": "6 + 8 = 14. The answer is 14.", "direct_shots": [],
+        "steps": 2, "worked": solved[0][1], "direct_shots": [],
         "exemplars": {"1": solved, "2": solved, "4": solved},
     }  # fmt: skip
     edited = {"value": "bird", "told": "cat bird", "true": "cat dog", "shots": [["moon", "a", "b"]]}
@@ -89,7 +89,7 @@ def small_items(folder: Path) -> Path:
         "instructions": {"split": {"types": "trained"}},
         "code_generation": {"question": 'def f(n):\n    """n."""\n', "check": program},
         "code_understanding": {},
-        "chain_of_thought": {"split": {"steps": "2"}, "check": problem},
+        "chain_of_thought": {"split": {"steps": "2"}, "check": problem, "answers": ["14"]},
         "long_range": {"split": {"distance": "<50"}},
         "informativeness": {"check": {"facts": facts}},
         "balance": {"check": {"sides": ["tea", "milk"]}},

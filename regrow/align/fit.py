@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
 from regrow.progress import Progress, silent
 from regrow.seeds import rng
-from regrow.train.loop import TrainSettings, TrainSummary, train
+from regrow.train.loop import Keep, TrainSettings, TrainSummary, train
 
 
 def fit_rows(
@@ -30,6 +31,7 @@ def fit_rows(
     z_loss: float = 0.0,
     packing: str = "across",
     progress: Progress = silent,
+    marks: Mapping[int, Keep] = MappingProxyType({}),
 ) -> TrainSummary:
     """Next-token prediction on the weighted targets of rows 0..settings.total.
 
@@ -49,7 +51,7 @@ def fit_rows(
         apart = {"documents_bt": documents[0]} if documents else {}
         return model.loss(inputs, targets, whole, z_loss, **apart)
 
-    return train(model, loss_of, batch_of, settings, folder, progress)
+    return train(model, loss_of, batch_of, settings, folder, progress, marks=marks)
 
 
 def fit_text(

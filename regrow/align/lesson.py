@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from regrow.errors import RegrowError
+from regrow.errors import RegrowError, nearest
 from regrow.records import Conversation, Message
 from regrow.seeds import derive, rng
 
@@ -16,6 +16,15 @@ _FINE = 1 << 20  # steps in which a share is told
 def task_type(talk: Conversation) -> str:
     """The task type of a conversation: its family, in the built-in world with its kind."""
     return talk.family if talk.kind in ("", "real") else f"{talk.family}/{talk.kind}"
+
+
+def of_families(talks: Sequence[Conversation], families: Sequence[str]) -> list[Conversation]:
+    """The conversations of these families. Raises RegrowError for one that there is none of."""
+    known = {talk.family for talk in talks}
+    for family in families:
+        if family not in known:
+            raise RegrowError(f"no demonstration is of family {family!r}{nearest(family, known)}")
+    return [talk for talk in talks if talk.family in families]
 
 
 def of_types(

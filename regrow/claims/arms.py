@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from regrow.claims.claim import Arm, Claim
+from regrow.claims.claim import WHOLE, Arm, Claim
 from regrow.errors import RegrowError
 from regrow.files import sha256_json
 from regrow.tree.fingerprint import flatten
@@ -19,6 +19,8 @@ from regrow.tree.recipe import Recipe
 
 #: Values of a sweep are chosen with this seed, which no claim measures.
 SWEEP_SEED = 1000
+#: By how much whole recipes may differ in compute.
+_COMPUTE = 0.05
 #: What names a thing and does not make it what it is.
 _NAMES = ("name", "stands_for", "claim", "arm", "parent", "model", "settings.mixture")
 
@@ -78,7 +80,8 @@ def check(claim: Claim, recipes: Mapping[str, Recipe]) -> None:
 
     Twins: everything that the target and its forebears are made of (stage, tokens, settings, model,
     mixture weights; world, corpus) is compared with the control's; only keys under `differ` and
-    swept ones may differ. Edge: all arms descend from the control in the same recipe.
+    swept ones may differ, and whole recipes take the same compute. Edge: all arms descend from the
+    control in the same recipe.
     """
     for name, arm in claim.arms.items():
         if arm.node not in recipes[name].nodes:
@@ -88,6 +91,8 @@ def check(claim: Claim, recipes: Mapping[str, Recipe]) -> None:
         _one_descent(claim, recipes)
     if claim.compare != "twins":
         return
+    if WHOLE in claim.differ:
+        _same_compute(claim, recipes)
     made = {name: made_of(recipes[name], arm.node) for name, arm in claim.arms.items()}
     swept = {_in_made(claim, key) for arm in claim.arms.values() for key in arm.sweep}
     for name, values in made.items():
@@ -96,7 +101,8 @@ def check(claim: Claim, recipes: Mapping[str, Recipe]) -> None:
         extra = [
             f"{key} ({control.get(key, 'nothing')} and {values.get(key, 'nothing')})"
             for key in sorted({*values, *control})
-            if values.get(key) != control.get(key) and not _allowed(key, [*claim.differ, *swept])
+            if values.get(key) != control.get(key)
+            and not _allowed(key, [*claim.may_differ, *swept])
         ]
         if extra:
             raise RegrowError(
@@ -104,6 +110,27 @@ def check(claim: Claim, recipes: Mapping[str, Recipe]) -> None:
                 f"{', '.join(claim.differ)}: {'; '.join(extra[:4])}"
                 + (" ..." if len(extra) > 4 else "")
             )
+
+
+def _same_compute(claim: Claim, recipes: Mapping[str, Recipe]) -> None:
+    """Arms of whole recipes, whose shapes differ, take the training FLOPs of the control."""
+    flops = {name: _flops(recipes[name], arm.node) for name, arm in claim.arms.items()}
+    wanted = flops[claim.control]
+    for name, own in flops.items():
+        if abs(own / wanted - 1) > _COMPUTE:
+            raise RegrowError(
+                f"claim {claim.id}: arm {name} takes {own / wanted:.2f} times the compute of "
+                f"{claim.control}; change its sizes or tokens (within {_COMPUTE:.0%})"
+            )
+
+
+def _flops(recipe: Recipe, node: str) -> float:
+    """Training FLOPs of a node that has a model of its own."""
+    spec = recipe.nodes[node]
+    if spec.model is None:
+        raise RegrowError(f"{node} has a parent, and so is no whole recipe")
+    shape = recipe.models[spec.model].config(recipe.corpus.tokenizer.vocabulary)
+    return spec.tokens * float(shape.flops_per_token())
 
 
 def _in_made(claim: Claim, key: str) -> str:

@@ -7,6 +7,7 @@ what is measured, which way it is predicted to go, and the smallest effect that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, Self
@@ -17,10 +18,15 @@ from pydantic import Field, model_validator
 from regrow.errors import RegrowError, nearest
 from regrow.evaluate.abilities import ABILITIES, COUNTS, LINES, Line
 from regrow.tree.load import validate
-from regrow.tree.settings import Strict
+from regrow.tree.settings import Share, Strict
+from regrow.worlds.leaks import is_leaked
 
 #: What a measure may be predicted to do. `none`: stay within +- what matters.
 Direction = Literal["up", "down", "none", "not_up", "not_down"]
+#: Names under `differ` that stand for several keys. Arms of whole recipes differ in all that makes
+#: a model out of text, and cost the same compute.
+WHOLE = "whole recipe"
+NAMED = {WHOLE: ("node.model", "node.settings", "node.mixture")}
 Statistic = Literal["contrast", "slope", "breakpoint", "sharpness", "detection", "crossover"]
 
 
@@ -40,13 +46,31 @@ class Arm(Strict):
     sweep: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Part(Line):
+    """A line over the items that `world.leak` at `share` gives away, or over the other ones."""
+
+    share: float = 0.0
+    leaked: bool = True
+
+    def takes(self, key: str) -> bool:
+        """Whether an item of this key counts."""
+        return is_leaked(key, self.share) == self.leaked
+
+
 class OwnLine(Strict):
-    """A line that the report does not have: a metric of an ability over some of its variants."""
+    """A line that the report does not have: a metric of an ability over some of its variants.
+
+    With `leak`, over the items alone that `world.leak` gives away at this share, in whatever world
+    they are asked; with `leaked: false` over the others.
+    """
 
     ability: str
     metric: str
     where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     best: Literal[1, 0, -1] = 1
+    leak: Share = 0.0
+    leaked: bool = True
 
     @model_validator(mode="after")
     def _is_known(self) -> Self:
@@ -63,8 +87,11 @@ class OwnLine(Strict):
     def line(self, name: str) -> Line:
         """As a line of the report."""
         unit = "count" if self.metric in COUNTS else "share"
-        return Line(name, name.replace("_", " "), self.ability, self.metric, self.where,
-                    self.best, unit)  # fmt: skip
+        shape = (name, name.replace("_", " "), self.ability, self.metric, self.where, self.best,
+                 unit)  # fmt: skip
+        if self.leak:
+            return Part(*shape, share=self.leak, leaked=self.leaked)
+        return Line(*shape)
 
 
 class Measure(Strict):
@@ -72,14 +99,17 @@ class Measure(Strict):
 
     `terms` weigh arms, `arm` on `line` or `arm/line` on another one: {code: 1, text: -1}. `slope`,
     `breakpoint`, `sharpness` and `crossover` take the arms in the order of their `x` instead;
-    sharpness is that of the metric less that of its twin.
+    sharpness is that of the metric less that of its twin. `against` is taken off the curve: a line
+    of the same arms, or `arm/line`, one arm's for all of them. A crossover is where the curve less
+    `against` first rises through zero, in log2 x, less where it does so against `before`.
     `matters` is the smallest effect worth having, in the units of the measure.
     """
 
     name: str
     line: str = ""
     statistic: Statistic = "contrast"
-    against: str = Field(default="", description="a line taken off, of the same arms")
+    against: str = Field(default="", description="a line that is taken off")
+    before: str = Field(default="", description="crossover: what is crossed first")
     terms: dict[str, float] = Field(default_factory=dict)
     predicted: Direction
     matters: float = Field(gt=0)
@@ -87,12 +117,19 @@ class Measure(Strict):
     no_twin: str = Field(default="", description="why there is none")
     absent_is_fine: bool = Field(default=False, description="no arm needs to have the ability")
 
+    @property
+    def taken_off(self) -> list[str]:
+        """What is taken off the curve of the arms, `line` or `arm/line`."""
+        return [one for one in (self.against, self.before) if one]
+
     @model_validator(mode="after")
     def _has_terms(self) -> Self:
         by_terms = self.statistic in ("contrast", "detection")
         if by_terms != bool(self.terms):
             of = "of terms" if by_terms else "of arms with x, not of terms"
             raise ValueError(f"{self.name}: a {self.statistic} is made {of}")
+        if self.before and self.statistic != "crossover":
+            raise ValueError(f"{self.name}: before belongs to a crossover")
         if self.statistic != "detection" and not (self.line or all("/" in t for t in self.terms)):
             raise ValueError(f"{self.name}: say which line is measured")
         return self
@@ -102,8 +139,9 @@ class Claim(Strict):
     """A prediction over arms and abilities.
 
     `compare` says how arms relate: `twins` differ from `control` in the keys `differ` alone (on
-    resolved recipes, and on all forebears); `edge`: they descend from `control`, and
-    the stages between are the ingredient; `same`: one node, asked in several ways.
+    resolved recipes, and on all forebears; `whole recipe` stands for the keys under `NAMED`);
+    `edge`: they descend from `control`, and the stages between are the ingredient; `same`: one
+    node, asked in several ways.
     """
 
     id: str = Field(pattern=r"^[A-E]\d+b?$")
@@ -140,7 +178,8 @@ class Claim(Strict):
         return self
 
     def _check(self, measure: Measure) -> None:
-        for term in measure.terms:
+        fixed = [one for one in (measure.against, measure.before) if "/" in one]
+        for term in (*measure.terms, *fixed):
             if (arm := term.partition("/")[0]) not in self.arms:
                 raise ValueError(
                     f"{measure.name}: there is no arm {arm!r}{nearest(arm, self.arms)}"
@@ -154,11 +193,17 @@ class Claim(Strict):
             if measure.twin:
                 self.line(measure.twin)
 
+    @property
+    def may_differ(self) -> tuple[str, ...]:
+        """The keys under `differ`, with names spelt out."""
+        return tuple(key for name in self.differ for key in NAMED.get(name, (name,)))
+
     def lines_of(self, measure: Measure) -> list[str]:
         """The lines that a measure reads."""
-        named = [term.partition("/")[2] for term in measure.terms]
-        names = [name or measure.line for name in named] or [measure.line, measure.against]
-        return list(dict.fromkeys(name for name in names if name))
+        named = [term.partition("/")[2] or measure.line for term in measure.terms]
+        if not named:
+            named = [measure.line, *(one.rpartition("/")[2] for one in measure.taken_off)]
+        return list(dict.fromkeys(name for name in named if name))
 
     def line(self, name: str) -> Line:
         """A line of this claim or of the report. Raises ValueError with the nearest name."""

@@ -66,10 +66,11 @@ def curve(claim: Claim, reading: Reading) -> str:
     if found is None or measure.terms or not placed:
         return ""
     series, css = [], {}
-    for number_, line in enumerate(claim.lines_of(measure)):
+    for number_, one in enumerate((measure.line, *measure.taken_off)):
+        fixed, _, line = one.rpartition("/")
         end = "" if line == measure.line else f"/{line}"
-        points = [(x, found.arms[name + end]) for x, name in placed]
-        title = claim.line(line).title
+        points = [(x, found.arms[(fixed or name) + end]) for x, name in placed]
+        title = claim.line(line).title + (f", {fixed}" if fixed else "")
         series.append(Series(title, points, tips=[f"{title}: {y:.3f} at {x:g}" for x, y in points]))
         css[title] = f"c-{number_}"
     titles = " and ".join(one.name for one in series)

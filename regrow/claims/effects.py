@@ -113,11 +113,11 @@ def _read(
             found[arm] = got
         return found
     terms = terms_of(claim, measure) or [
-        (arm, claim.line(name), 0.0) for arm in _placed(claim) for name in claim.lines_of(measure)
+        (arm, claim.line(name), 0.0) for arm, name in _of_curve(claim, measure)
     ]
     by_line: dict[str, list[str]] = defaultdict(list)
     for arm, line, _ in terms:
-        label = arm if line.name == measure.line else f"{arm}/{line.name}"
+        label = _label(measure, arm, line.name)
         got = values_on(nodes[arm], line, twin=twin) if arm in nodes else None
         if got is None:
             return None
@@ -129,6 +129,27 @@ def _read(
                 return None
             found[label] = got
     return found
+
+
+def _of_curve(claim: Claim, measure: Measure) -> list[tuple[str, str]]:
+    """(arm, line) of all that a curve over x is made of."""
+    placed = _placed(claim)
+    found = [(arm, measure.line) for arm in placed]
+    for one in measure.taken_off:
+        fixed, _, name = one.rpartition("/")
+        found += [(arm, name) for arm in ([fixed] if fixed else placed)]
+    return found
+
+
+def _label(measure: Measure, arm: str, line: str) -> str:
+    """An arm's name on the measure's own line, `arm/line` on another."""
+    return arm if line == measure.line else f"{arm}/{line}"
+
+
+def _off(measure: Measure, arm: str, against: str) -> str:
+    """The label of what is taken off an arm: its own on a line, or a fixed arm's."""
+    fixed, _, line = against.rpartition("/")
+    return _label(measure, fixed or arm, line)
 
 
 def _placed(claim: Claim) -> list[str]:
@@ -150,7 +171,10 @@ def _effect(claim: Claim, measure: Measure, runs: Sequence[Run], smooth: Sequenc
         z = np.log2(x) - np.log2(x).mean()
         weights = {}
         for name, weight in zip(names, (z / float(z @ z)).tolist()):
-            weights |= {name: weight, f"{name}/{measure.against}": -weight}
+            weights[name] = weight
+            if measure.against:
+                off = _off(measure, name, measure.against)
+                weights[off] = weights.get(off, 0.0) - weight
         return _linear([weights] * len(runs), runs)
     if measure.statistic == "crossover":
         return _crossing(measure, x, names, runs)
@@ -163,15 +187,21 @@ def _effect(claim: Claim, measure: Measure, runs: Sequence[Run], smooth: Sequenc
 
 def _curve(measure: Measure, names: Sequence[str], run: Run) -> list[float]:
     """The means along the arms, less those of the line that is taken off."""
-    less = {n: run[f"{n}/{measure.against}"].mean if measure.against else 0.0 for n in names}
+    less = {
+        n: run[_off(measure, n, measure.against)].mean if measure.against else 0.0 for n in names
+    }
     return [run[name].mean - less[name] for name in names]
 
 
 def _crossing(
     measure: Measure, x: Sequence[float], names: Sequence[str], runs: Sequence[Run]
 ) -> Effect:
-    """Where the curve first rises through zero, in log2 x, by a hierarchical bootstrap."""
-    labels = [*names, *(f"{name}/{measure.against}" for name in names if measure.against)]
+    """Where the curve first rises through zero, in log2 x, by a hierarchical bootstrap.
+
+    NaN where the pooled curve never does. Of two crossings the second may lie beyond the ladder: it
+    counts as one doubling past the largest x, for what is known is that it is later than that.
+    """
+    labels = list(runs[0])
     families = sorted({family for run in runs for one in run.values()
                        for _, family in one.items.values()})  # fmt: skip
     place = {family: index for index, family in enumerate(families)}
@@ -182,12 +212,23 @@ def _crossing(
             for value, family in run[label].items.values():
                 sums[s, place[family], k] += value
                 counts[s, place[family], k] += 1
+    beyond = math.log2(max(x)) + 1
+
+    def crossed_at(means: Array, against: str) -> Array:
+        places = [labels.index(name) for name in names]
+        off = [labels.index(_off(measure, name, against)) for name in names if against]
+        return crossover(x, means[:, places] - (means[:, off] if off else 0.0))
 
     def statistic(means: Array) -> Array:
-        less = means[:, len(names) :] if measure.against else 0.0
-        return crossover(x, means[:, : len(names)] - less)
+        found = crossed_at(means, measure.against)
+        if not measure.before:
+            return found
+        later = np.where(np.isnan(found), beyond, found)
+        return later - crossed_at(means, measure.before)
 
-    return hierarchical_bootstrap(sums, counts, statistic)
+    found = hierarchical_bootstrap(sums, counts, statistic)
+    by_run = tuple(value if math.isfinite(value) else beyond for value in found.by_run)
+    return replace(found, by_run=by_run)
 
 
 def _linear(weights: Sequence[Mapping[str, float]], runs: Sequence[Run]) -> Effect:

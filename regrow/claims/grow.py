@@ -148,7 +148,10 @@ def _key(grown: Grown, step: str) -> Key:
 
 
 def link_shared(runs: Path, task: Task, index: Mapping[Key, Path]) -> list[str]:
-    """Put links into a run's folder for the steps that another run has grown alike."""
+    """Put links into a run's folder for the steps that another run has grown alike.
+
+    A node that was measured alike as well goes before one that was not.
+    """
     recipe, folder = task.place.resolve(), runs / task.place.run
     folder.mkdir(parents=True, exist_ok=True)
     linked = []
@@ -156,7 +159,10 @@ def link_shared(runs: Path, task: Task, index: Mapping[Key, Path]) -> list[str]:
     for name in dict.fromkeys((*BEFORE, *needed)):
         if (folder / name).is_symlink() and not (folder / name).exists():
             (folder / name).unlink()  # what it led to was removed
-        found = index.get(_key(Grown(recipe, folder), name))
+        grown = Grown(recipe, folder)
+        found = index.get(_key(grown, name))
+        if name not in BEFORE:
+            found = index.get(_key(grown, name + MEASURE), found)
         if found is not None and not (folder / name).exists():
             (folder / name).symlink_to(Path("..") / found.parent.name / name)
             linked.append(name)

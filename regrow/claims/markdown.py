@@ -78,7 +78,7 @@ def _row(
     claim, measure = verdict.claim, reading.measure
     head = [claim.id, verdict.word, verdict.leans, seeds_told(verdict)] if first else [""] * 4
     if reading.found is None:
-        rest = ["not measured", f"{measure.matters:g}", "", ""]
+        rest = [reading.why, f"{measure.matters:g}", "", ""]
     else:
         effect = reading.found.whole
         rest = [

@@ -12,6 +12,7 @@ from regrow.claims.drawing import curve, dots, scale
 from regrow.claims.effects import Evidence
 from regrow.claims.evidence import candidates
 from regrow.claims.markdown import adjusted_p, commit, seeds_told
+from regrow.claims.over_tokens import over_tokens
 from regrow.claims.verdict import Reading, Verdict, would_change
 from regrow.evaluate.replication import sign_flip
 from regrow.files import write_atomic
@@ -110,7 +111,7 @@ def _word(word: str) -> str:
 def claim_page(verdict: Verdict) -> str:
     """The page of one verdict."""
     claim = verdict.claim
-    measures = "".join(_measure(claim, reading) for reading in verdict.readings)
+    measures = "".join(_measure(claim, one, verdict.evidence) for one in verdict.readings)
     arms = "".join(
         _row(
             escape(name),
@@ -154,10 +155,11 @@ def claim_page(verdict: Verdict) -> str:
     })  # fmt: skip
 
 
-def _measure(claim: Claim, reading: Reading) -> str:
+def _measure(claim: Claim, reading: Reading, evidence: Sequence[Evidence]) -> str:
     measure, found = reading.measure, reading.found
     if found is None:
-        return f'<div class="measure"><h3>{escape(measure.name)}</h3><p>Not measured yet.</p></div>'
+        title, why = escape(measure.name), escape(reading.why)
+        return f'<div class="measure"><h3>{title}</h3><p>{why}.</p></div>'
     effect = found.whole
     arms = "".join(_row(escape(arm), f"{mean:.3f}") for arm, mean in found.arms.items())
     runs = list(effect.by_run)
@@ -184,7 +186,7 @@ def _measure(claim: Claim, reading: Reading) -> str:
     rows = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return (
         f'<div class="measure"><h3>{escape(measure.name)}</h3>{dots(reading)}{scale(reading)}'
-        f"{curve(claim, reading)}"
+        f"{curve(claim, reading)}{over_tokens(claim, reading, evidence)}"
         f'<div class="two"><dl>{rows}</dl><table class="plain"><thead>'
         f"{_row('arm', 'mean', cell='th')}</thead><tbody>{arms}</tbody></table></div></div>"
     )

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from regrow.claims.claim import Claim, Measure
+from regrow.claims.claim import Claim, Measure, Part
 from regrow.evaluate.abilities import Line, chance
 from regrow.evaluate.outcomes import Outcome, read_outcomes
+from regrow.files import read_jsonl
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,16 @@ def _read(node: Path, _written: int) -> Mapping[tuple[str, str], Sequence[Outcom
     return dict(found)
 
 
+def _keys(node: Path, ability: str) -> Mapping[str, str]:
+    """The canonical key of each item of an ability, from the world beside a node."""
+    return _read_keys(node.parent / "world" / "items" / f"{ability}.jsonl")
+
+
+@lru_cache(maxsize=64)
+def _read_keys(path: Path) -> Mapping[str, str]:
+    return {row["id"]: row["key"] for row in read_jsonl(path)}
+
+
 def values_on(node: Path, line: Line, *, twin: bool = False) -> Values | None:
     """The values of a node on a line, or of its continuous twin; None where it has none.
 
@@ -49,8 +60,11 @@ def values_on(node: Path, line: Line, *, twin: bool = False) -> Values | None:
     by_item: dict[Hashable, list[float]] = defaultdict(list)
     families: dict[Hashable, str] = {}
     level = None
+    keys = _keys(node, line.ability) if isinstance(line, Part) else {}
     for outcome in outcomes_of(node, line.ability, line.metric):
         if not line.holds(outcome.ability, outcome.metric, outcome.variant):
+            continue
+        if isinstance(line, Part) and not line.takes(keys[outcome.item]):
             continue
         value = outcome.twin if twin else outcome.value
         if value is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,8 @@ Word = Literal["supported", "refuted", "undecided"]
 SEEDS = 5
 #: Seeds in the other variant, whose effect has to agree.
 SECOND = 3
+#: What is said of a crossover that there is none of.
+NOWHERE = "the curve crosses nowhere among these sizes"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,9 @@ def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
     readings = []
     for measure in claim.measures:
         found = find(claim, measure, evidence)
+        if found and not math.isfinite(found.whole.mean):
+            readings.append(Reading(measure, None, "undecided", NOWHERE))
+            continue
         word, why = read(measure, found) if found else ("undecided", "not measured yet")
         readings.append(Reading(measure, found, word, why))
     words = [reading.word for reading in readings]
@@ -123,7 +129,9 @@ def _missing(readings: Sequence[Reading]) -> tuple[str, ...]:
     said: dict[str, None] = {}
     for reading in readings:
         if reading.found is None:
-            said["not all arms are grown and measured"] = None
+            missing = reading.why != NOWHERE
+            said["not all arms are grown and measured" if missing else
+                 f"{reading.measure.name}: {reading.why}"] = None  # fmt: skip
             continue
         counts = {variant: len(seeds) for variant, seeds in reading.found.seeds.items()}
         most = max(counts.values())
@@ -158,7 +166,7 @@ def _agree(reading: Reading) -> bool:
 def would_change(reading: Reading) -> str:
     """What would settle a measure that is open, or undo one that is not, in words."""
     if reading.found is None:
-        return "growing and measuring its arms"
+        return "larger arms" if reading.why == NOWHERE else "growing and measuring its arms"
     effect, matters = reading.found.whole, reading.measure.matters
     if reading.word != "undecided":
         return "runs that move the interval back across the line that it cleared"

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
-from regrow.evaluate import prompts, samples, variations
+from regrow.evaluate import prompts, samples, tools, variations
 from regrow.evaluate.abilities import ABILITIES, find
 from regrow.evaluate.answering import Answer, Subject, answer
 from regrow.evaluate.benchmarks import read_benchmarks
 from regrow.evaluate.declared import value
 from regrow.evaluate.doubt import curves
-from regrow.evaluate.judges import JUDGES, judge_programs, same
+from regrow.evaluate.judges import JUDGES, Verdicts, judge_programs, same
 from regrow.evaluate.memory import memorisation
 from regrow.evaluate.outcomes import Outcome, Score, read_outcomes, read_scores, scores
 from regrow.evaluate.ownability import own_ability, own_outcomes
@@ -41,6 +41,8 @@ SELECTION = 24
 OF_DOCUMENTS = frozenset(one.name for one in ABILITIES.values() if one.items == "documents")
 #: Metrics of which the node's own probability of its answer is a forecast.
 SURE = frozenset({"accuracy"})
+#: Abilities whose answers are programs, which are run many at a time.
+RUN = {"code_generation": judge_programs, "tools": tools.judge}
 _OUTPUT = 400  # characters of an answer that are kept
 
 
@@ -271,20 +273,22 @@ def _best_format(node: Subject, items: Sequence[Item]) -> tuple[prompts.Template
 
 
 def _judge(requests: Sequence[Request], answers: Sequence[Answer]) -> list[Outcome]:
+    judged: dict[int, Verdicts] = {}
+    for ability, judge in RUN.items():
+        own = [i for i, request in enumerate(requests) if request.item.ability == ability]
+        if own:
+            told = judge([requests[i] for i in own], [answers[i].texts for i in own])
+            judged |= dict(zip(own, told, strict=True))
     outcomes, judges = [], JUDGES | variations.JUDGES
-    programs = [i for i, r in enumerate(requests) if r.item.ability == "code_generation"]
-    written = [answers[i].texts for i in programs]
-    run = judge_programs([requests[i] for i in programs], written) if programs else []
-    judged = dict(zip(programs, run, strict=True))
-    for index, (request, own) in enumerate(zip(requests, answers, strict=True)):
+    for index, (request, said) in enumerate(zip(requests, answers, strict=True)):
         item = request.item
-        verdicts = judged.get(index) or judges[item.ability](request, own.texts)
+        verdicts = judged.get(index) or judges[item.ability](request, said.texts)
         cluster = str(getattr(item, find(item.ability).cluster))
         outcomes += [
             Outcome(
                 item.ability, item.id, cluster, dict(request.variant), metric, found,
-                own.twin(metric), request.asked, request.template, own.texts[0][:_OUTPUT],
-                own.confidence if metric in SURE else None,
+                said.twin(metric), request.asked, request.template, said.texts[0][:_OUTPUT],
+                said.confidence if metric in SURE else None,
             )
             for metric, found in verdicts.items()
         ]  # fmt: skip

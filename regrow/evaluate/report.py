@@ -11,6 +11,7 @@ from regrow.evaluate.bars import Measured, measured_bars
 from regrow.evaluate.comparison import Change, Run, read_run
 from regrow.evaluate.gains import gains
 from regrow.evaluate.growth import training
+from regrow.evaluate.passage import on_the_way
 from regrow.files import write_atomic, write_json
 from regrow.page.shell import fill
 
@@ -52,7 +53,7 @@ def page(run: Run, changes: Sequence[Change], bars: Sequence[Measured]) -> str:
         "findings": sections.findings(run, changes),
         "tree": sections.tree(run, changes),
         "heat": sections.heat_map(run) + helm.table(run),
-        "curves": curves.abilities(run),
+        "curves": curves.abilities(run) + on_the_way(run),
         "bars": sections.bars_table(bars),
         "prompts": sections.prompts(run),
         "training": training(run) + rewards.table(run) + gains(run),

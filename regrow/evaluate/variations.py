@@ -19,7 +19,7 @@ from decimal import Decimal
 from random import Random
 
 from regrow.align.verify import final_number
-from regrow.evaluate import prompts
+from regrow.evaluate import prompts, tools
 from regrow.evaluate.abilities import find
 from regrow.evaluate.dialects import about, in_dialect
 from regrow.evaluate.judges import Verdicts, says, solves
@@ -192,6 +192,7 @@ PLANS: dict[str, Callable[[Item, Asker], Iterator[Request]]] = {
     "fairness": _fairness,
     "prompting": _prompting,
     "counterfactuals": _counterfactuals,
+    "tools": tools.plan,
 }
 
 

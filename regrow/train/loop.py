@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -38,6 +39,9 @@ LossOf = Callable[[Any, Any], tuple[Tensor, int]]
 #: Called as batch_of(step, first_row, rows) -> batch; must depend on nothing else. Off the CPU it
 #: is called ahead of time, on a thread of its own.
 BatchOf = Callable[[int, int, int], Any]
+#: Called as keep(row, weights) where a run stands before one of the rows that it is to be met at:
+#: the weights by parameter name, in memory that changes afterwards.
+Keep = Callable[[int, dict[str, Tensor]], None]
 #: Token embeddings, in a decoder by itself or within another module.
 _EMBEDDING = re.compile(r"(^|\.)embedding(\.weight)?$")
 
@@ -123,8 +127,7 @@ class Run:
         self.checkpoints = checkpoints
         self.plan = plan(settings.total, settings.rows, settings.ramp)
         self.guard = Guard(settings.guard, len(self.plan))
-        firsts = [row for row, _ in self.plan]
-        self.changes = {bisect.bisect_left(firsts, row) for row in settings.changes}
+        self.changes = {self.step_of(row) for row in settings.changes}
         self.script = Script(settings.guard.script)
         checkpoints.reach = self.guard.reach
         shapes = {name: list(p.shape) for name, p in model.named_parameters()}
@@ -157,6 +160,10 @@ class Run:
                 why = f"threads changed from {before} to {now}; weights may differ in the last bits"
                 self.guard.note(self.state.step, "note", why=why)
         recovery.tell_broken(self)
+
+    def step_of(self, row: int) -> int:
+        """The first step that begins at this row or after it."""
+        return bisect.bisect_left([first for first, _ in self.plan], row)
 
     def record(self, **values: Any) -> None:
         """Append a row of metrics; a number that is not finite becomes null."""
@@ -309,12 +316,14 @@ def train(
     folder: Path,
     progress: Progress = silent,
     carry: Mapping[str, Tensor] | None = None,
+    marks: Mapping[int, Keep] = MappingProxyType({}),
 ) -> TrainSummary:
     """Train, or continue what `folder` holds, or return at once what it finished.
 
     `loss_of(model, batch)` gives the mean loss and its number of tokens; `batch_of(step, row,
     rows)` must be a pure function of its arguments. Writes `folder/metrics.jsonl` (one row a
-    step) and `folder/checkpoints/`. `carry` holds a parent's optimizer tensors; without it the
+    step) and `folder/checkpoints/`. `marks` are called at their rows, again where a run goes back
+    over one. `carry` holds a parent's optimizer tensors; without it the
     optimizer starts anew. The model and its batches go to `settings.device`; on return it is back
     where it was and holds the fp32 masters, or their average where `settings.optim.average` is set.
 
@@ -334,7 +343,10 @@ def train(
         ahead = made_ahead(batch_of, run.plan, settings.micro, device.type)
         with contextlib.closing(run.metrics), ahead as batches:
             last = 0.0
+            met = {run.step_of(row): (row, keep) for row, keep in marks.items()}
             while run.state.step < len(run.plan):
+                if (mark := met.get(run.state.step)) is not None:
+                    mark[1](mark[0], run.optimizer.weights())
                 recovery.intervene(run)
                 if run.state.step in run.changes:
                     run.guard.forget()

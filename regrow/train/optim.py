@@ -187,6 +187,11 @@ class Optimizer:
             tensors["loss_scale"] = self.loss_scale.tensor
         return tensors
 
+    def weights(self) -> dict[str, Tensor]:
+        """The fp32 weights by parameter name (views): the average where one is kept."""
+        flat = self.trainable.master if self.average is None else self.average
+        return {name: self.trainable.view(flat, name) for name in self.trainable.names}
+
     def load(self, tensors: Mapping[str, Tensor], count: int) -> None:
         """Restore what `tensors` and `count` gave, and publish the masters."""
         for name, mine in self.tensors().items():

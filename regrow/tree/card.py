@@ -9,7 +9,7 @@ from typing import Any
 from regrow.files import read_json
 from regrow.tree.edge import Edge
 from regrow.tree.recipe import Recipe
-from regrow.tree.stages import held, reading
+from regrow.tree.stages import held, provenance, reading
 
 
 def card(recipe: Recipe, edge: Edge, corpus: Path) -> str:
@@ -73,6 +73,7 @@ def _data(recipe: Recipe, edge: Edge, corpus: Path) -> str:
         shares = ", ".join(f"{source} {came_out.get(source, 0.0):.0%}" for source in capped)
         lines.append(f"- Less than asked, for want of documents: {shares}; others had more.")
     lines += [f"- Of its {line}." for line in reading.lines(edge.record)]
+    lines += [f"- {line}" for line in provenance.lines(recipe, corpus.parent, edge)]
     report = corpus / "report.json"
     licences = read_json(report).get("licences") if report.is_file() else None
     if isinstance(licences, Mapping):

@@ -18,6 +18,12 @@ from regrow.tree.recipe import Recipe
 ABSENT = "nothing"
 #: Corpus settings that change how fast it is built and not what comes out.
 _NO_MATTER = {"jobs": 0}
+#: Settings that came later. At their defaults they are not named, so that what was grown or
+#: measured before them stands as it is.
+_LATER = frozenset({
+    "world.leak", "world.mess", "world.trusted", "abilities.heldout", "abilities.on_the_way",
+    *(f"settings.{part}{name}" for part in ("", "tuning.") for name in ("families", "measure_at")),
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ def inputs_of(given: Mapping[str, Any]) -> Inputs:
             continue
         full |= flatten(_dump(part, everything=True), key)
         stated |= flatten(_dump(part, everything=False), key).keys()
-    return Inputs(full, frozenset(stated))
+    named = {key: value for key, value in full.items() if key not in _LATER or key in stated}
+    return Inputs(named, frozenset(stated))
 
 
 def _dump(part: Any, *, everything: bool) -> Any:

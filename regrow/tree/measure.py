@@ -59,6 +59,7 @@ def measure_abilities(
     """
     from regrow.evaluate.measure import MeasureSettings, measure
     from regrow.evaluate.ownability import own_ability
+    from regrow.tree.stages.outcome import heldout
 
     own = tuple(name for name in names if name.endswith((".yaml", ".yml")))
     asked = {own_ability(path)[1].name for path in own}
@@ -71,7 +72,10 @@ def measure_abilities(
     in_run = (folder.parent / RECIPE).is_file()
     if named or in_run:
         recipe = recipe_of(folder.parent)
-        settings = replace(settings, items=limit or recipe.abilities.items, seed=recipe.seed)
+        settings = replace(
+            settings, items=limit or recipe.abilities.items, seed=recipe.seed,
+            heldout=heldout(recipe, folder.parent),
+        )  # fmt: skip
         if not every_template:
             settings = replace(settings, templates=recipe.abilities.templates)
     held = folder.parent if in_run else folder / "tasks"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from regrow.errors import RegrowError
 from regrow.files import read_json
-from regrow.tree import edge, fingerprint, graph
+from regrow.tree import edge, fingerprint, graph, links
 from regrow.tree.fingerprint import Digests, Inputs
 from regrow.tree.recipe import Recipe
 
@@ -177,6 +176,7 @@ def accept(recipe: Recipe, run: Path, names: Collection[str]) -> list[str]:
     for name in _in_order(recipe, names):
         found = edge.read_edge(run / name)
         if found and found.changes(now := grown.inputs(name)):
+            links.own(run / name)
             edge.write_edge(run / name, found.accept(now))
             taken.append(name)
     return taken
@@ -184,11 +184,14 @@ def accept(recipe: Recipe, run: Path, names: Collection[str]) -> list[str]:
 
 def clear(recipe: Recipe, run: Path, names: Collection[str]) -> list[str]:
     """Remove steps and all that was grown from them, to be grown anew; returns those removed."""
-    removed = [step for step in _with_offspring(recipe, names) if (run / step).is_dir()]
-    for name in reversed(removed):
-        (run / name / edge.FILE).unlink(missing_ok=True)  # first: a half-removed folder is no node
-        shutil.rmtree(run / name)
-    return removed
+    there = [
+        step
+        for step in _with_offspring(recipe, names)
+        if (run / step).is_dir() or (run / step).is_symlink()
+    ]
+    for name in reversed(there):
+        links.remove(run / name)
+    return there
 
 
 def _with_offspring(recipe: Recipe, names: Collection[str]) -> list[str]:

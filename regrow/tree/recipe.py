@@ -51,6 +51,12 @@ class RatersSpec(Strict):
     tastes: dict[Taste, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
 
 
+#: The kinds of pages in the town (regrow.worlds.genres).
+Genre = Literal[
+    "reference", "news", "diary", "letters", "forum", "dialogue", "table", "list", "qa"
+]  # fmt: skip
+
+
 class WorldSpec(Strict):
     """The built-in world: which one, and how much of it. `characters` is clean text by source."""
 
@@ -62,6 +68,19 @@ class WorldSpec(Strict):
     items: int = Field(default=200, gt=0, description="items an ability cell")
     sheets: Literal["together", "apart"] = Field(
         default="together", description="whether exercises of one task stand on one sheet"
+    )
+    leak: Share = Field(
+        default=0.0, description="share of evaluation items given away in training text on purpose"
+    )
+    mess: float = Field(
+        default=1.0,
+        ge=0,
+        le=10,
+        description="bad pages of the town's crawl, times the usual number",
+    )
+    trusted: tuple[Genre, ...] = Field(
+        default=(),
+        description="genres of the quality classifier's reference; all where none is named",
     )
     raters: RatersSpec = RatersSpec()
 
@@ -135,6 +154,22 @@ class AbilitiesSpec(Strict):
     names: tuple[str, ...]
     items: int = Field(default=200, gt=0, description="at most so many items an ability cell")
     templates: Literal["split", "all"] = "split"
+    on_the_way: tuple[str, ...] = Field(
+        default=("language_modelling", "knowledge", "in_context"),
+        description="what is measured where a stage has measure_at",
+    )
+    heldout: Literal["corpus", "world"] = Field(
+        default="corpus",
+        description="whose held-out text is read: the corpus's own, or the world's, which is the "
+        "same for every corpus",
+    )
+
+    @model_validator(mode="after")
+    def _models_on_the_way_have_items(self) -> Self:
+        for name in ("memorisation", "benchmarks"):
+            if name in self.on_the_way:
+                raise ValueError(f"{name} is measured on finished nodes only, not on the way")
+        return self
 
 
 class _Node(Strict):
@@ -241,6 +276,7 @@ class Recipe(Strict):
                     f"model {name!r} has a vocabulary of {model.vocabulary} and the tokenizer one "
                     f"of {tokens}; leave the model's out, or make it as large"
                 )
+        self._leak_is_not_cut()
         sources = {*self.world.characters, "documents"}
         for name, mixture in self.mixtures.items():
             for source in (*mixture.weights, *mixture.sources):
@@ -250,6 +286,19 @@ class Recipe(Strict):
                         + graph.nearest(source, sources)
                     )
         return self
+
+    def _leak_is_not_cut(self) -> None:
+        """What is leaked on purpose has to arrive in training text."""
+        cut = self.corpus.decontaminate.sources
+        if self.world.leak and "sheets" not in self.world.characters:
+            raise ValueError(
+                "world.leak gives items away among the sheets; give some in characters"
+            )
+        if self.world.leak and (cut is None or "sheets" in cut):
+            raise ValueError(
+                "world.leak gives items away among the sheets, out of which this corpus cuts them; "
+                "name other sources in corpus.decontaminate.sources"
+            )
 
     def parents(self) -> dict[str, str | None]:
         """Each node's parent."""

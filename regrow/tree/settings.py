@@ -161,6 +161,13 @@ class Finish(Strict):
     )
 
 
+#: Shares of a stage at which its model is kept, to be measured there (`abilities.on_the_way`).
+MeasureAt = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+    Field(description="shares of the stage at which its model is kept and measured"),
+]
+
+
 #: Whether attention crosses from one document of a row into the next (GPT-3) or not (Llama 3).
 Packing = Literal["across", "within"]
 
@@ -171,6 +178,7 @@ class PretrainSettings(Training):
     mixture: str
     packing: Packing = "across"
     finish: Finish | None = None
+    measure_at: MeasureAt = ()
     context: Count | None = Field(
         default=None, gt=1, description="go on at another context length than the parent's"
     )
@@ -209,6 +217,9 @@ class SupervisedSettings(Training):
     row_tokens: Count | None = Field(
         default=None, gt=0, description="tokens a row; the model's context where that is less"
     )
+    families: tuple[str, ...] = Field(
+        default=(), description="learn from demonstrations of these families only"
+    )
     task_types: Count | None = Field(
         default=None, gt=0, description="learn from so many task types only, drawn by seed"
     )
@@ -229,10 +240,13 @@ class SupervisedSettings(Training):
     held_length: int = Field(
         default=128, gt=0, description="longest answer that is drawn from them, in tokens"
     )
+    measure_at: MeasureAt = ()
     lora: LoraSpec | None = None
 
     @model_validator(mode="after")
     def _adapters_are_moved_by_adam(self) -> Self:
+        if self.lora and self.measure_at:
+            raise ValueError("measure_at keeps whole models; leave lora or measure_at out")
         if self.lora and self.optimizer == "muon":
             raise ValueError("lora needs optimizer: adamw, and a rate such as 0.0002")
         return self
@@ -326,6 +340,12 @@ class RlhfSettings(ReinforcementSettings):
     tuning_tokens: Count = Field(default=0, ge=0)
     tuning: SupervisedSettings = SupervisedSettings()
     reward: RewardSettings = RewardSettings()
+
+    @model_validator(mode="after")
+    def _tuning_before_is_not_measured(self) -> Self:
+        if self.tuning.measure_at:
+            raise ValueError("measure_at is for nodes that are pretrained or tuned, not for RLHF")
+        return self
 
 
 class GrpoSettings(ReinforcementSettings):

@@ -29,7 +29,7 @@ from typing import Any, TextIO
 
 from regrow.errors import RegrowError
 from regrow.files import lock, read_json, write_atomic, write_json
-from regrow.tree import edge
+from regrow.tree import edge, links
 from regrow.tree.card import card
 from regrow.tree.fingerprint import Inputs
 from regrow.tree.plan import MEASURE, Grown
@@ -210,8 +210,7 @@ def _begin(given: StageContext, stage: Stage, inputs: Inputs) -> dict[str, Any]:
         begun: dict[str, Any] = read_json(path)
         begun["attempts"] += 1
     else:
-        if given.folder.exists():
-            shutil.rmtree(given.folder)
+        links.remove(given.folder)
         given.folder.mkdir(parents=True)
         begun = {"fingerprint": inputs.fingerprint, "inputs": dict(inputs.values),
                  "started": edge.clock(), "seconds": 0.0, "attempts": 1,
@@ -224,6 +223,7 @@ def _begin(given: StageContext, stage: Stage, inputs: Inputs) -> dict[str, Any]:
 def _measure(grown: Grown, name: str, say: Say) -> float:
     given = context(grown, name)
     inputs = grown.inputs(name)
+    links.own(given.folder)
     start = time.monotonic()
     record = registry()["measure"].grow(replace(given, progress=_reporter(say, None)))
     found = edge.read_edge(given.folder)

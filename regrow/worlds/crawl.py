@@ -12,6 +12,7 @@ from regrow.records import Document, Item
 from regrow.seeds import pyrandom
 from regrow.worlds import mess
 from regrow.worlds.layouts import Host, body_of, hosts, plain_host, title_of
+from regrow.worlds.leaks import DOMAIN
 from regrow.worlds.warc import Response, record_id, write_warc
 
 #: How many pages of each kind a messy crawl holds for each good page.
@@ -35,15 +36,18 @@ def write_crawl(
     variant: str,
     source: str,
     leaks: Sequence[Item] = (),
+    mess_times: float = 1.0,
 ) -> list[Truth]:
     """Write one crawl file and return its truth: a row per record, in file order.
 
     Rows hold record_id, url, source, kind, keep, and dup_of (the record id of the original) for
-    copies. The source "town" gets the full mess, others get copies only. `leaks` are items that
-    some pages quote word for word (kind "contaminated").
+    copies. Pages of `regrow.worlds.leaks` have `leaked`, the id of their document. The source
+    "town" gets the full mess, others get copies only. `leaks` are items that some pages quote word
+    for word (kind "contaminated"). Pages that are bad, and not mere copies, come `mess_times` as
+    often as usual.
     """
     truth: list[Truth] = []
-    publisher = _Publisher(documents, seed, variant, source, leaks)
+    publisher = _Publisher(documents, seed, variant, source, leaks, mess_times)
 
     def responses() -> Iterator[tuple[str, Response]]:
         for row, response in publisher.records():
@@ -62,6 +66,7 @@ class _Publisher:
         variant: str,
         source: str,
         leaks: Sequence[Item],
+        mess_times: float,
     ) -> None:
         self.documents = documents
         self.keys = (seed, variant, source)
@@ -69,7 +74,11 @@ class _Publisher:
         self.leaks = list(leaks)
         town = source == "town"
         self.hosts = hosts(variant) if town else [plain_host(source, variant)]
-        self.shares = MESS_SHARES if town else CLEAN_SHARES
+        shares = MESS_SHARES if town else CLEAN_SHARES
+        self.shares = {
+            kind: share if "duplicate" in kind else min(1.0, share * mess_times)
+            for kind, share in shares.items()
+        }
 
     def plan(self) -> list[tuple[float, str, int]]:
         """(place, kind, document index) of every record; copies come after their originals."""
@@ -101,6 +110,8 @@ class _Publisher:
             }  # fmt: skip
             if "duplicate" in kind:
                 row["dup_of"] = originals[index]
+            if section == DOMAIN and (kind == "good" or "duplicate" in kind):
+                row["leaked"] = self.documents[index].id
             yield row, response
 
     def _respond(

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from regrow.errors import RegrowError
 from regrow.files import write_json, write_jsonl
 from regrow.progress import Progress, silent
 from regrow.records import Conversation, Document, Item
+from regrow.worlds.leaks import Leak, leaks, room_beside, strewn
 from regrow.worlds.names import VARIANTS
 from regrow.worlds.town import Town
 
@@ -30,6 +31,8 @@ _ROWS = {
     "dialogues": 8000, "prompts/people": 4000, "prompts/tasks": 1500, "dialogue_prompts": 3000,
 }  # fmt: skip
 _SMALLEST_SHARE = 0.05
+#: The file that names leaked pages and items, where there are some.
+LEAKED = "leaked.jsonl"
 #: Share of the town's text that tells what is done and not done there.
 _MANNERS = 0.03
 #: Clean texts for the quality classifier, in a world of the default size.
@@ -51,6 +54,8 @@ class _Job:
     documents: Sequence[Document] = ()
     leaks: Sequence[Item] = ()
     apart: bool = False  # items of one task are dealt over all sheets
+    given_away: Sequence[Leak] = ()  # pages that leak items on purpose
+    mess: float = 1.0  # bad pages for each good one, times the usual number
 
 
 def write_world(
@@ -62,6 +67,9 @@ def write_world(
     characters: Mapping[str, int] = DEFAULT_CHARACTERS,
     items: int = 200,
     sheets: str = "together",
+    leak: float = 0.0,
+    mess: float = 1.0,
+    trusted: Sequence[str] = (),
     progress: Progress = silent,
     processes: int | None = None,
 ) -> None:
@@ -69,26 +77,34 @@ def write_world(
 
     `characters` is the approximate clean size of each source (town, sheets, textbook, code; one
     left out is not written), `items` the number of items per cell of each ability. `sheets` says
-    whether exercises of one task stand `together` or `apart`. The bytes
-    depend on the arguments only, not on `processes`. `world.json`, written last, is the truth: its
+    whether exercises of one task stand `together` or `apart`. A share `leak` of the items of some
+    abilities is given away on pages among the sheets, and leaked.jsonl says which (see
+    `regrow.worlds.leaks`). `mess` multiplies the bad pages of the town's crawl, and `trusted` are
+    the genres of the reference for quality classifiers, all where none is named. The bytes depend
+    on the arguments only, not on `processes`. `world.json`, written last, is the truth: its
     presence means that the world is whole. Raises RegrowError on unknown names, and if a training
-    text were to hold the key of an item.
+    text, leaked pages apart, were to hold the key of an item.
     """
+    from regrow.worlds.heldout import held_out
+    from regrow.worlds.prose import render_reference
+
     _check(variant, characters, items)
     for name in ("crawl", "repositories", "items"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / "world.json").unlink(missing_ok=True)
+    for name in ("world.json", LEAKED):
+        (folder / name).unlink(missing_ok=True)
     total = sum(characters.values())
     progress(0, total, phase="town")
     town, documents, asked = _render_town(seed, variant, people, characters.get("town", 0))
     made = _make_items(town, seed, items)
     _refuse_overlap("town", asked & {item.key for item in made})
+    given_away = leaks(made, leak, seed, variant) if leak else []
     jobs = [
         _Job(
             folder, source, seed, variant, characters[source],
             frozenset(item.key for item in made),
             documents if source == "town" else (), made if source == "town" else (),
-            sheets == "apart",
+            sheets == "apart", given_away if source == "sheets" else (), mess,
         )
         for source in SOURCES
         if characters.get(source, 0) > 0
@@ -102,8 +118,14 @@ def write_world(
         truth += rows
         done += job.characters
         progress(done, total, phase=job.source)
+    if given_away:
+        _write_leaked(folder, given_away, truth)
     rows_of = _make_conversations(town, seed, share)
-    _write_rows(folder, town, made, rows_of, truth, share)
+    _write_rows(folder, made, rows_of, truth)
+    reference = render_reference(town, max(100, round(_REFERENCE * share)), trusted)
+    write_jsonl(folder / "reference.jsonl", ({"text": doc.text} for doc in reference))
+    sources = [source for source in SOURCES if characters.get(source, 0) > 0]
+    write_jsonl(folder / "heldout.jsonl", (asdict(d) for d in held_out(town, seed, sources)))
     counts = {name: len(rows) for name, rows in rows_of.items()}
     write_json(
         folder / "world.json",
@@ -214,6 +236,7 @@ def _publish(job: _Job) -> list[dict[str, Any]]:
         rows = write_crawl(
             job.folder / "crawl" / f"{job.source}.warc.gz", documents,
             seed=job.seed, variant=job.variant, source=job.source, leaks=job.leaks,
+            mess_times=job.mess,
         )  # fmt: skip
     _refuse_overlap(job.source, keys & job.item_keys)
     return rows
@@ -224,7 +247,9 @@ def _school_pages(job: _Job, keys: set[str]) -> Iterator[Document]:
     from regrow.worlds.textbook import render_textbook
 
     if job.source == "sheets":
-        return render_sheets(job.seed, job.variant, job.characters, keys=keys, apart=job.apart)
+        room = room_beside(job.given_away, job.characters)
+        pages = render_sheets(job.seed, job.variant, room, keys=keys, apart=job.apart)
+        return strewn(pages, job.given_away, job.seed, job.variant) if job.given_away else pages
     return render_textbook(job.seed, job.variant, job.characters, keys=keys)
 
 
@@ -253,16 +278,23 @@ def _refuse_overlap(source: str, shared: set[str]) -> None:
         )
 
 
+def _write_leaked(
+    folder: Path, given_away: Sequence[Leak], truth: Sequence[dict[str, Any]]
+) -> None:
+    """leaked.jsonl: the address of every page that gives items away, with the ids of the items."""
+    items = {page.id: ids for page, ids in given_away}
+    rows = [row for row in truth if "leaked" in row]
+    write_jsonl(
+        folder / LEAKED, ({"url": row["url"], "items": items[row["leaked"]]} for row in rows)
+    )
+
+
 def _write_rows(
     folder: Path,
-    town: Town,
     items: Sequence[Item],
     conversations: Mapping[str, Sequence[Conversation]],
     truth: Sequence[dict[str, Any]],
-    share: float,
 ) -> None:
-    from regrow.worlds.prose import render_reference
-
     keys = {item.key for item in items}
     for name, rows in conversations.items():
         _refuse_overlap(name, keys & {row.key for row in rows})
@@ -270,6 +302,4 @@ def _write_rows(
     by_ability = sorted(items, key=lambda item: item.ability)
     for ability, group in groupby(by_ability, key=lambda item: item.ability):
         write_jsonl(folder / "items" / f"{ability}.jsonl", (item.to_row() for item in group))
-    reference = render_reference(town, max(100, round(_REFERENCE * share)))
-    write_jsonl(folder / "reference.jsonl", ({"text": doc.text} for doc in reference))
     write_jsonl(folder / "truth.jsonl.gz", truth)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import count, islice
 from random import Random
 
 from regrow.records import Document
@@ -127,9 +128,15 @@ def render_town(town: Town, characters: int, keys: set[str] | None = None) -> It
         yield document
 
 
-def render_reference(town: Town, count: int) -> list[Document]:
-    """Clean texts of the same kind that are in no crawl; they count for no mention."""
-    return [_write(town, "trusted", index)[0] for index in range(count)]
+def render_reference(town: Town, most: int, genres: Collection[str] = ()) -> list[Document]:
+    """Clean texts that are in no crawl, of some genres or of all; they count for no mention."""
+    wanted = (page for page in render_apart(town, "trusted") if not genres or page.domain in genres)
+    return list(islice(wanted, most))
+
+
+def render_apart(town: Town, series: str) -> Iterator[Document]:
+    """Documents of a series of their own, without end; they count for no mention."""
+    return (_write(town, series, index)[0] for index in count())
 
 
 def _write(town: Town, series: str, index: int) -> tuple[Document, Page]:

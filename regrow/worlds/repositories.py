@@ -55,8 +55,11 @@ def render_repositories(
     characters: int,
     forbidden: Set[str] = frozenset(),
     keys: set[str] | None = None,
+    first: int = 0,
 ) -> Iterator[tuple[str, str]]:
     """Yield (path, text) of source trees until about `characters` characters are out.
+
+    Trees are numbered; those from number `first` on are drawn.
 
     No program or call whose key is in `forbidden` is rendered; the keys of all that is rendered
     are added to `keys`.
@@ -64,7 +67,7 @@ def render_repositories(
     style_of(variant)
     shelf = _Shelf(seed, variant, forbidden, set() if keys is None else keys)
     done = 0
-    for number in itertools.count():
+    for number in itertools.count(first):
         source = pyrandom("repositories", seed, variant, number)
         name = f"{source.choice(_PLACES)}-{source.choice(_TOPICS)}-{number}"
         for path, text in _repository(name, shelf, source):

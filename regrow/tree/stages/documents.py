@@ -25,6 +25,9 @@ def grow_world(context: StageContext) -> dict[str, Any]:
         characters=world.characters,
         items=world.items,
         sheets=world.sheets,
+        leak=world.leak,
+        mess=world.mess,
+        trusted=world.trusted,
         progress=context.progress,
     )
     return {}

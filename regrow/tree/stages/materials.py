@@ -88,11 +88,30 @@ def parent_of(context: StageContext) -> tuple[Any, Any]:
 
 def save(context: StageContext, model: Any, tokenizer: Any) -> None:
     """Write the node as a Hugging Face folder."""
+    _write(context.folder, model, tokenizer)
+
+
+def _write(folder: Path, model: Any, tokenizer: Any, weights: Any = None) -> None:
     from regrow.model.folder import save_model
 
     stops = list(dict.fromkeys((tokenizer.eos, tokenizer.end)))  # of a text, of a turn
-    save_model(model, context.folder, eos=stops, pad=tokenizer.pad)
-    tokenizer.save(context.folder)
+    tokenizer.save(folder)
+    save_model(model, folder, eos=stops, pad=tokenizer.pad, weights=weights)
+
+
+def on_the_way(
+    context: StageContext, shares: Sequence[float], model: Any, tokenizer: Any, total: int
+) -> dict[int, Any]:
+    """What training calls at these shares of `total` rows: the model as it is there is kept as a
+    folder of its own, `at/SHARE`, to be measured (`regrow.tree.stages.outcome`)."""
+    from regrow.evaluate.passage import folder_at
+
+    def keeper(share: float) -> Any:
+        return lambda row, weights: _write(
+            folder_at(context.folder, share), model, tokenizer, weights
+        )
+
+    return {max(1, round(share * total)): keeper(share) for share in shares}
 
 
 def text_rows(
@@ -206,32 +225,41 @@ def conversation_rows(
     return ConversationRows(conversations, tokenizer, length, seed, name)
 
 
-def read(supply: Any, seen: Iterable[tuple[int, int]]) -> dict[str, Any]:
-    """What the rows [first, end) that were seen held, by source, for the edge record.
+def read(supply: Any, seen: Iterable[tuple[int, int]], run: Path) -> dict[str, Any]:
+    """What the rows [first, end) that were seen held, by source, for the edge record of a run.
 
     `rows` makes the same rows again, so that `regrow trace` can tell their documents. Epochs are
     of the tokens learnt from; conversations have none, as only their answers are learnt from.
     """
     from regrow.corpus.reads import tally
+    from regrow.tree.stages.provenance import items_met
 
     told = supply.told()
     sizes = supply_sizes(supply)
     sources: dict[str, dict[str, float]] = {}
-    for source, own in tally(r for first, end in seen for r in supply.readings(first, end)).items():
+    tallies = tally(r for first, end in seen for r in supply.readings(first, end))
+    for source, own in tallies.items():
         tokens = int(own.tokens.sum())
         sources[source] = {"documents": len(own.documents), "tokens": tokens}
         if source in sizes:
             sources[source]["epochs"] = round(tokens / sizes[source], 4)
-    return {"rows": told, "sources": sources}
+    met = [items_met(run, schedule.shards, tallies) for schedule in _schedules(supply)[:1]]
+    return {"rows": told, "sources": sources, **(met[0] if met else {})}
+
+
+def _schedules(supply: Any) -> list[Any]:
+    """The schedules of the texts in a supply."""
+    found = (getattr(one, "schedule", None) for one in getattr(supply, "supplies", [supply]))
+    return [schedule for schedule in found if schedule]
 
 
 def supply_sizes(supply: Any) -> dict[str, int]:
     """Tokens by source, of the texts in a supply."""
-    sizes: dict[str, int] = {}
-    for one in getattr(supply, "supplies", [supply]):
-        if schedule := getattr(one, "schedule", None):
-            sizes |= {name: schedule.shards.count(name) for name in schedule.names}
-    return sizes
+    return {
+        name: schedule.shards.count(name)
+        for schedule in _schedules(supply)
+        for name in schedule.names
+    }
 
 
 def some(rows: list[Conversation], count: int, seed: int, purpose: str) -> list[Conversation]:

@@ -9,6 +9,7 @@ from regrow.tree.stage import StageContext
 from regrow.tree.stages.materials import (
     conversation_rows,
     conversations,
+    on_the_way,
     parent_of,
     read,
     save,
@@ -61,11 +62,12 @@ def pretrain(context: StageContext) -> dict[str, Any]:
         z_loss=settings.z_loss,
         packing=settings.packing,
         progress=context.progress,
+        marks=on_the_way(context, settings.measure_at, model, tokenizer, total),
     )
     save(context, model, tokenizer)
     flops = model.config.flops_per_token() * summary.tokens
     mixing = text.schedule.report()
-    seen = read(supply, summary.seen)
+    seen = read(supply, summary.seen, context.run)
     mixing["epochs"] = {name: told.get("epochs") for name, told in seen["sources"].items()}
     return {
         "training": summary.to_dict(), "flops": flops, **mixing, "read": seen, "optimizer": "reset",

@@ -167,7 +167,7 @@ def grown(context: StageContext, run: Any, mix: Any) -> dict[str, Any]:
         seen = [
             (step * own, (step + 1) * own) for step in steps_in(figures["steps"], figures["last"])
         ]
-        figures["read"] = read(mix, seen) | {"rows_a_step": own}
+        figures["read"] = read(mix, seen, context.run) | {"rows_a_step": own}
     aside = {"watched": len(run.aside.watched), "held_out": len(run.aside.held)}
     told = {"prompts": len(run.prompts) + sum(aside.values()), "aside": aside}
     return {**figures, "beta": run.beta, **told}

@@ -18,6 +18,7 @@ from regrow.tree.stages.materials import (
     conversation_rows,
     conversations,
     fitting,
+    on_the_way,
     parent_of,
     read,
     save,
@@ -41,13 +42,15 @@ def lesson(
 ) -> Lesson:
     """Of conversations, those that a stage of these settings learns from.
 
-    The numbers of task types and examples limit demonstrations, and not what is learnt from beside
-    them.
+    Families and the numbers of task types and examples limit demonstrations, and not what is learnt
+    from beside them.
     """
-    from regrow.align.lesson import keep_aside, of_types, so_many, without_steps
+    from regrow.align.lesson import keep_aside, of_families, of_types, so_many, without_steps
 
     learnt, aside = keep_aside(shown, settings.held)
     types = None
+    if limited and settings.families:
+        learnt = of_families(learnt, settings.families)
     if limited and settings.task_types:
         learnt, types = of_types(learnt, settings.task_types, seed)
     if limited and settings.examples:
@@ -96,6 +99,7 @@ def tune(
     adapters = None
     if settings.lora:
         adapters, loop = _adapted(context, settings.lora, model, loop, folder)
+    met = settings.measure_at if folder == context.folder else ()
     summary = fit_rows(
         model,
         supply,
@@ -104,11 +108,12 @@ def tune(
         z_loss=settings.z_loss,
         packing=settings.packing,
         progress=context.progress,
+        marks=on_the_way(context, met, model, tokenizer, total),
     )
     record = {
         "training": summary.to_dict(), "demonstrations": len(chosen.shown), "optimizer": "reset",
         "packing": settings.packing, "layout": {one.name: one.layout for one in packed},
-        "read": read(supply, summary.seen),
+        "read": read(supply, summary.seen, context.run),
     }  # fmt: skip
     if adapters is not None:
         parent = (context.node.parent if context.node else None) or ""
