@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from regrow.corpus.mixture import Schedule, shares_of, temperature_weights
 from regrow.errors import RegrowError
-from regrow.tree.recipe import MixtureSpec
+from regrow.tree.sources import MixtureSpec
 
 PUBLISHED = yaml.safe_load((Path(__file__).parents[1] / "docs" / "mixtures.yaml").read_text())
 

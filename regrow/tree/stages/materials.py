@@ -10,8 +10,8 @@ from regrow.errors import RegrowError
 from regrow.files import read_jsonl
 from regrow.records import Conversation
 from regrow.train.schedule import Ramp, Schedule, plan
-from regrow.tree.recipe import DataSpec
 from regrow.tree.settings import Training
+from regrow.tree.sources import DataSpec
 from regrow.tree.stage import StageContext
 
 
