@@ -17,8 +17,9 @@ from pydantic import Field, model_validator
 
 from regrow.errors import RegrowError, nearest
 from regrow.evaluate.abilities import ABILITIES, COUNTS, LINES, Line
+from regrow.strict import Strict
 from regrow.tree.load import validate
-from regrow.tree.settings import Share, Strict
+from regrow.tree.settings import Share
 from regrow.worlds.leaks import is_leaked
 
 #: What a measure may be predicted to do. `none`: stay within +- what matters.
@@ -114,7 +115,6 @@ class Measure(Strict):
     predicted: Direction
     matters: float = Field(gt=0)
     twin: str = Field(default="", description="a continuous line, where the ability has no twin")
-    no_twin: str = Field(default="", description="why there is none")
     absent_is_fine: bool = Field(default=False, description="no arm needs to have the ability")
 
     @property

@@ -181,8 +181,6 @@ def _measure(claim: Claim, reading: Reading, evidence: Sequence[Evidence]) -> st
     if found.twin:
         twin = found.twin
         facts["continuous twin"] = f"{twin.mean:+.3f} [{twin.low:+.3f}, {twin.high:+.3f}]"
-    elif measure.no_twin:
-        facts["continuous twin"] = f"none: {measure.no_twin}"
     rows = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return (
         f'<div class="measure"><h3>{escape(measure.name)}</h3>{dots(reading)}{scale(reading)}'

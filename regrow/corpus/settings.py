@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Strict(BaseModel):
-    """A settings model that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from regrow.strict import Strict
 
 RuleSet = Literal["default", "gopher", "c4", "fineweb"]
 

@@ -16,7 +16,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from regrow.errors import RegrowError, nearest
-from regrow.evaluate.declared import Strict, expression, needs_question, read_declared, value
+from regrow.evaluate.declared import expression, needs_question, read_declared, value
+from regrow.strict import Strict
 from regrow.worlds.wordings import WORDINGS
 
 FOLDER = Path(__file__).with_name("abilities")

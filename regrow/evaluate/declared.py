@@ -16,17 +16,12 @@ import yaml
 from jinja2 import StrictUndefined, TemplateError, Undefined
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from regrow.errors import RegrowError, nearest
+from regrow.strict import Strict
 
 Row = Mapping[str, Any]
-
-
-class Strict(BaseModel):
-    """A declaration: unknown keys are refused, values stay as they were read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Model = TypeVar("Model", bound=Strict)

@@ -14,8 +14,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from regrow.errors import RegrowError, nearest
-from regrow.evaluate.declared import Strict, expression, needs_question, read_declared, template
+from regrow.evaluate.declared import expression, needs_question, read_declared, template
 from regrow.evaluate.metrics import METRICS
+from regrow.strict import Strict
 
 FOLDER = Path(__file__).with_name("tasks")
 _TEXTS = ("question", "head", "answer", "program")

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from regrow.errors import RegrowError
 from regrow.model.config import Activation, Init, ModelConfig, Norm, NormPlace, Positions
-from regrow.tree.settings import Strict
+from regrow.strict import Strict
 
 
 class ModelSpec(Strict):

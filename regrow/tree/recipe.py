@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from regrow.corpus.settings import CorpusSettings
 from regrow.errors import RegrowError
+from regrow.strict import Strict
 from regrow.tree import graph
 from regrow.tree.models import ModelSpec
 from regrow.tree.settings import (
@@ -19,7 +20,6 @@ from regrow.tree.settings import (
     ImportSettings,
     PretrainSettings,
     RlhfSettings,
-    Strict,
     SupervisedSettings,
 )
 from regrow.tree.sources import DataSpec, DocumentsSpec, MixtureSpec, Name, WorldSpec

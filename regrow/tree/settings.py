@@ -5,9 +5,10 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from regrow.errors import RegrowError
+from regrow.strict import Strict
 from regrow.train.schedule import Ramp
 
 _UNITS = {"k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
@@ -39,12 +40,6 @@ _OF_SCHEDULE = {
     "decay": ("wsd",), "cooldown": ("wsd",), "floor_at": ("linear", "cosine"),
     "hold": ("inverse-sqrt",),
 }  # fmt: skip
-
-
-class Strict(BaseModel):
-    """A part of a recipe: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Intervention(Strict):

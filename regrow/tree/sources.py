@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from regrow.tree.settings import Count, Share, Strict
+from regrow.strict import Strict
+from regrow.tree.settings import Count, Share
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
