@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from regrow.cli import app
 from regrow.corpus.tokenizer import train_tokenizer
 from regrow.errors import RegrowError
+from regrow.evaluate.report import write_report
+from regrow.files import write_json
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.model.folder import save_model
@@ -107,6 +109,11 @@ def test_an_ability_of_ones_own_is_a_task_file_with_three_templates(
     (row,) = json.loads(call(*asked))
     assert (row["ability"], row["n"], row["chance"]) == ("milk", 9, 0.5)
     assert set(row["templates"]) == {"bare", "Q", "A"}
+    assert row["line"] == "milk"
+    write_json(folder / "n" / "edge.json", {"name": "n", "stage": "pretrain"})
+    page = write_report(folder).read_text()
+    assert page.count('<th scope="row">Milk</th>') == 1
+    assert "twin: " in page and "share of probability on right choices" in page
     shown = json.loads(call(str(folder / "n"), "--helm", "--json"))
     assert set(shown) == {"accuracy", "calibration"}  # nothing was written, only chosen
     assert "robustness,fairness" in call(str(folder / "n"), "--helm")

@@ -13,12 +13,23 @@ from regrow.tree.edge import Edge, read_edge, write_edge
 from regrow.tree.fingerprint import (
     Digests,
     Inputs,
+    corpus_inputs,
     flatten,
     inputs_of,
     measure_inputs,
     node_inputs,
 )
 from regrow.tree.load import load_recipe
+
+RIVERS = """\
+title: Rivers
+source: own
+data: [rivers.jsonl]
+question: "{{ ask }}"
+templates: {a: "{{ q }}", b: "Q: {{ q }}", c: "Question: {{ q }}"}
+answers: said
+metric: open
+"""
 
 
 @pytest.fixture
@@ -76,6 +87,26 @@ def test_other_benchmarks_ask_for_another_measurement(garden: Garden) -> None:
     after = measure_inputs(load_recipe("sapling.yaml", given), "n0", Digests())
     assert len({plain.fingerprint, before.fingerprint, after.fingerprint}) == 3
     assert "benchmarks" not in plain.values
+
+
+def test_an_ability_of_ones_own_asks_for_another_measurement_and_a_cleaner_corpus(
+    garden: Garden,
+) -> None:
+    given = ["abilities.own=[rivers.yaml]", "abilities.data=."]
+    plain, own = load_recipe("sapling.yaml"), load_recipe("sapling.yaml", given)
+    assert "abilities.data" not in measure_inputs(plain, "n0", Digests()).values
+    with pytest.raises(RegrowError, match=r"no task .rivers\.yaml"):
+        measure_inputs(own, "n0", Digests())
+    (garden.folder / "rivers.yaml").write_text(RIVERS)
+    with pytest.raises(RegrowError, match=r"rivers\.jsonl is not there"):
+        corpus_inputs(own, "w0", Digests())
+    (garden.folder / "rivers.jsonl").write_text("one")
+    measured, cleaned = (
+        measure_inputs(own, "n0", Digests()), corpus_inputs(own, "w0", Digests())
+    )  # fmt: skip
+    (garden.folder / "rivers.jsonl").write_text("another")
+    assert measured.fingerprint != measure_inputs(own, "n0", Digests()).fingerprint
+    assert cleaned.fingerprint != corpus_inputs(own, "w0", Digests()).fingerprint
 
 
 def test_a_parent_grown_anew_is_a_change(garden: Garden) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,26 @@ def test_the_corpus_is_cleaned_of_benchmarks(run: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("regrow.corpus.build.build", build)
     documents.grow_corpus(context(run, "corpus", benchmarks=["quiz.jsonl"]))
     assert kept_out == [LONG]
+
+
+def test_items_of_ones_own_abilities_are_kept_out_too(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.parent)
+    task = {
+        "title": "Rivers", "source": "own", "data": ["rivers.jsonl"], "question": "{{ ask }}",
+        "templates": {"a": "{{ q }}", "b": "Q: {{ q }}", "c": "{{ q }}\n"}, "answers": "said",
+        "metric": "open",
+    }  # fmt: skip
+    Path("rivers.yaml").write_text(json.dumps(task))
+    rows(Path("rivers.jsonl"), {"ask": LONG, "said": "Saturn"}, {"ask": "Which?", "said": "Po"})
+    rows(Path("real/shown.jsonl"), {"prompt": f"Think: {LONG}?", "completion": "Saturn"})
+    given = context(run, "fed", instructions=["shown.jsonl"])
+    own = given.recipe.abilities.model_copy(update={"own": ("rivers.yaml",), "data": "."})
+    given = replace(given, recipe=given.recipe.model_copy(update={"abilities": own}))
+    assert [item.answers for item in materials.real_items(given)] == [("Saturn",), ("Po",)]
+    talks = materials.conversations(given, "demonstrations", "instructions")
+    assert not [one for one in talks if one.kind == "real"]
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -9,7 +9,8 @@ from typing import Any
 from regrow.claims.arms import differences
 from regrow.claims.values import shared, values_on
 from regrow.errors import RegrowError
-from regrow.evaluate.abilities import LINES
+from regrow.evaluate.abilities import abilities_of, lines_of
+from regrow.evaluate.outcomes import read_measuring
 from regrow.evaluate.statistics import holm, paired_difference
 from regrow.tree.edge import Edge, read_edge
 from regrow.tree.fingerprint import flatten
@@ -99,7 +100,7 @@ def _short(value: Any) -> str:
 
 def _abilities(one: Path, other: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for line in LINES:
+    for line in lines_of(abilities_of(map(read_measuring, (one, other)))):
         a, b = values_on(one, line), values_on(other, line)
         if a is None or b is None:
             continue

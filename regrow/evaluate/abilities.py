@@ -7,7 +7,7 @@ metric. A rule that a file breaks is told with the reason. docs/abilities.md lis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -143,6 +143,15 @@ class Ability(Strict):
         """How a tuned node is asked, in words."""
         return self.tuned or "the same plain text as a base node"
 
+    @property
+    def report_lines(self) -> tuple[Line, ...]:
+        """Its rows of the heat map."""
+        return tuple(
+            Line(name, own.title, self.name, own.metric, own.where, own.best,
+                 self.metrics[own.metric].unit, own.short)
+            for name, own in self.lines.items()
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -198,12 +207,20 @@ COUNTS = frozenset(
     for name, metric in ability.metrics.items()
     if metric.unit != "share"
 )
-LINES: tuple[Line, ...] = tuple(
-    Line(name, own.title, ability.name, own.metric, own.where, own.best,
-         ability.metrics[own.metric].unit, own.short)
-    for ability in ABILITIES.values()
-    for name, own in ability.lines.items()
-)  # fmt: skip
+
+
+def abilities_of(measured: Iterable[Mapping[str, Any]]) -> dict[str, Ability]:
+    """The registry, and the abilities of one's own in what nodes were measured by."""
+    own = {name: row for one in measured for name, row in one.get("own", {}).items()}
+    return {**ABILITIES, **{name: Ability.model_validate(row) for name, row in own.items()}}
+
+
+def lines_of(abilities: Mapping[str, Ability]) -> tuple[Line, ...]:
+    """The lines of all these abilities, in their order."""
+    return tuple(line for ability in abilities.values() for line in ability.report_lines)
+
+
+LINES = lines_of(ABILITIES)
 
 
 def line(name: str) -> Line:

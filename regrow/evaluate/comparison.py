@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
-from regrow.evaluate.abilities import LINES, Line
-from regrow.evaluate.outcomes import Outcome, Score, read_outcomes, read_scores
+from regrow.evaluate.abilities import LINES, Ability, Line, abilities_of, lines_of
+from regrow.evaluate.outcomes import Outcome, Score, read_measuring, read_outcomes, read_scores
 from regrow.evaluate.statistics import Paired, holm, paired_difference
 from regrow.files import read_json, read_jsonl
 
@@ -79,6 +80,16 @@ class Run:
     nodes: Sequence[NodeReport]
     corpus: Mapping[str, Any]
 
+    @cached_property
+    def abilities(self) -> Mapping[str, Ability]:
+        """The registry, and the abilities of one's own that a node was asked."""
+        return abilities_of(node.measuring for node in self.nodes)
+
+    @cached_property
+    def lines(self) -> tuple[Line, ...]:
+        """Those of all these abilities."""
+        return lines_of(self.abilities)
+
     def node(self, name: str) -> NodeReport | None:
         """The node of this name, None where it is not grown."""
         return next((node for node in self.nodes if node.name == name), None)
@@ -89,7 +100,7 @@ class Run:
             change
             for child in self.nodes
             if child.parent and (parent := self.node(child.parent))
-            for change in changes(parent, child)
+            for change in changes(parent, child, self.lines)
         ]
         adjusted = holm([change.paired.p for change in found])
         return [replace(change, adjusted=p) for change, p in zip(found, adjusted, strict=True)]
@@ -142,7 +153,7 @@ def read_node(folder: Path, recipe: Mapping[str, Any]) -> NodeReport:
         read_outcomes(folder),
         metrics,
         beside("samples.json", []),
-        beside("measuring.json", {}),
+        read_measuring(folder),
     )
 
 
@@ -171,11 +182,11 @@ def _in_tree_order(nodes: Sequence[NodeReport]) -> list[NodeReport]:
     return ordered
 
 
-def changes(parent: NodeReport, child: NodeReport) -> list[Change]:
+def changes(parent: NodeReport, child: NodeReport, lines: Sequence[Line]) -> list[Change]:
     """Child minus parent for each line that both have, on the items that both answered."""
     found = []
-    before, after = by_line(parent.outcomes), by_line(child.outcomes)
-    for line in LINES:
+    before, after = by_line(parent.outcomes, lines), by_line(child.outcomes, lines)
+    for line in lines:
         old, new = before.get(line.name, {}), after.get(line.name, {})
         shared = [key for key in old if key in new]
         if not shared:
@@ -188,7 +199,9 @@ def changes(parent: NodeReport, child: NodeReport) -> list[Change]:
     return found
 
 
-def by_line(outcomes: Sequence[Outcome]) -> dict[str, dict[Any, tuple[float, str]]]:
+def by_line(
+    outcomes: Sequence[Outcome], lines: Sequence[Line] = LINES
+) -> dict[str, dict[Any, tuple[float, str]]]:
     """Line to item to (value, family); an item asked in several templates counts by its mean."""
     values: dict[str, dict[Any, list[float]]] = defaultdict(lambda: defaultdict(list))
     families: dict[Any, str] = {}
@@ -198,7 +211,7 @@ def by_line(outcomes: Sequence[Outcome]) -> dict[str, dict[Any, tuple[float, str
         if kind not in lines_of:
             lines_of[kind] = [
                 line.name
-                for line in LINES
+                for line in lines
                 if line.holds(outcome.ability, outcome.metric, outcome.variant)
             ]
         for name in lines_of[kind]:

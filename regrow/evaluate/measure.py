@@ -16,14 +16,21 @@ from typing import Any
 
 from regrow.errors import RegrowError
 from regrow.evaluate import prompts, samples, tools, variations
-from regrow.evaluate.abilities import ABILITIES, find
+from regrow.evaluate.abilities import ABILITIES, Ability, abilities_of, find, lines_of
 from regrow.evaluate.answering import Answer, Subject, answer
 from regrow.evaluate.benchmarks import read_benchmarks
 from regrow.evaluate.declared import value
 from regrow.evaluate.doubt import curves
 from regrow.evaluate.judges import JUDGES, Verdicts, judge_programs, same
 from regrow.evaluate.memory import memorisation
-from regrow.evaluate.outcomes import Outcome, Score, read_outcomes, read_scores, scores
+from regrow.evaluate.outcomes import (
+    Outcome,
+    Score,
+    read_measuring,
+    read_outcomes,
+    read_scores,
+    scores,
+)
 from regrow.evaluate.ownability import own_ability, own_outcomes
 from regrow.evaluate.plans import PLANS, Asker, Request
 from regrow.evaluate.reading import go_on, heldout, language_modelling
@@ -158,10 +165,12 @@ def measure(
         outcomes += memorisation(node, corpus, documents, settings.items)
     before: dict[str, Any] = {}
     if settings.beside:
-        before = read_json(node_folder / "measuring.json") if read_scores(node_folder) else {}
+        before = read_measuring(node_folder) if read_scores(node_folder) else {}
         anew = {ability.name for ability in asked_of}
         outcomes += [o for o in read_outcomes(node_folder) if o.ability not in anew]
-    found = scores(node.name, outcomes, settings.seed)
+    declared = before.get("own", {}) | {one.name: _declared(one) for _, one in own}
+    lines = lines_of(abilities_of([{"own": declared}]))
+    found = scores(node.name, outcomes, settings.seed, lines)
     rows = samples.answered(requests, [one.texts for one in answers], outcomes)
     if documents:
         rows.insert(0, go_on(node, documents))
@@ -172,6 +181,7 @@ def measure(
             "chat": chat,
             "asked": before.get("asked", {})
             | {one.name: one.as_tuned if chat else one.plain for one in asked_of},
+            **({"own": declared} if declared else {}),
             "instruction_format": {"used": instruction.name, "tried": tried}
             if tried
             else before.get("instruction_format", {}),
@@ -189,6 +199,10 @@ def measure(
     write_jsonl(node_folder / "items.jsonl.gz", (outcome.to_row() for outcome in outcomes))
     write_json(node_folder / "scores.json", [score.to_row() for score in found])
     return found
+
+
+def _declared(ability: Ability) -> dict[str, Any]:
+    return ability.model_dump(mode="json", exclude_defaults=True)
 
 
 def speaks_chat(node_folder: Path) -> bool:

@@ -135,7 +135,9 @@ def _level(outcome: Outcome) -> float | None:
     return chance(outcome.ability, outcome.metric, outcome.variant)
 
 
-def scores(node: str, outcomes: Iterable[Outcome], seed: int) -> list[Score]:
+def scores(
+    node: str, outcomes: Iterable[Outcome], seed: int, lines: Sequence[Line] = LINES
+) -> list[Score]:
     """The scores of all cells, then of the lines of the report that pool several cells.
 
     A cell that is itself a whole line carries that line's name.
@@ -147,7 +149,7 @@ def scores(node: str, outcomes: Iterable[Outcome], seed: int) -> list[Score]:
             cells[outcome.ability, outcome.metric, variant].append(outcome)
     found = {key: score(node, members, dict(key[2]), seed) for key, members in cells.items()}
     pooled = []
-    for line in LINES:
+    for line in lines:
         members = [o for o in outcomes if line.holds(o.ability, o.metric, o.variant)]
         whole = [
             key for key, cell in cells.items() if len(cell) == len(members) and cell == members
@@ -177,6 +179,12 @@ def read_scores(node_folder: Path) -> list[Score]:
     if not path.exists():
         return []
     return [Score.from_row(row) for row in read_json(path)]
+
+
+def read_measuring(node_folder: Path) -> dict[str, Any]:
+    """How a node was asked; empty where it has not been measured."""
+    path = node_folder / "measuring.json"
+    return dict(read_json(path)) if path.exists() else {}
 
 
 def read_outcomes(node_folder: Path) -> list[Outcome]:

@@ -18,10 +18,11 @@ from regrow.evaluate.abilities import ABILITIES, Ability
 from regrow.evaluate.declared import declare
 from regrow.evaluate.outcomes import Outcome
 from regrow.evaluate.taskfile import Task, load_task
-from regrow.evaluate.taskitems import TaskSettings
+from regrow.evaluate.taskitems import TaskSettings, bare_question, questions
 from regrow.evaluate.taskrun import answered
 from regrow.evaluate.taskscore import Answered, confidence, judged, scaled, twin
 from regrow.progress import Progress
+from regrow.records import Item
 
 if TYPE_CHECKING:
     from regrow.evaluate.answering import Subject
@@ -56,8 +57,19 @@ def own_ability(name: str) -> tuple[Task, Ability]:
         "shots": task.shots.count + task.head_shots,
         "metrics": {task.metric: metric},
         "cluster": "family" if task.cluster else "id",
+        "lines": {task.name: {"title": task.title, "metric": task.metric}},
     }
     return task, declare(Ability, said, f"ability {name}")
+
+
+def own_items(names: Sequence[str], folder: Path) -> list[Item]:
+    """Every row that these abilities may ask, as items to keep out of training."""
+    return [
+        Item(asked.id, task.name, asked.cluster, asked.id, bare_question(task, asked.id, asked.row),
+             asked.answers or (asked.target.strip(),))
+        for task, _ in map(own_ability, names)
+        for asked in questions(task, folder)
+    ]  # fmt: skip
 
 
 def own_outcomes(

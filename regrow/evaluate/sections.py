@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from regrow.evaluate import familytree
-from regrow.evaluate.abilities import ABILITIES, LINES, Line
+from regrow.evaluate.abilities import Line, abilities_of
 from regrow.evaluate.bars import Measured
 from regrow.evaluate.comparison import Change, NodeReport, Run
 from regrow.evaluate.familytree import percent, unit
@@ -196,7 +196,7 @@ def _p(value: float) -> str:
 
 def heat_map(run: Run) -> str:
     """Lines by nodes; every cell shows the score, its interval as a thin rule, and chance."""
-    shown = [line for line in LINES if any(line.name in node.lines for node in run.nodes)]
+    shown = [line for line in run.lines if any(line.name in node.lines for node in run.nodes)]
     heads = "".join(
         f'<th scope="col" class="{"arm" if node.arm else ""}"><span>{escape(node.name)}</span></th>'
         for node in _arms_last(run.nodes)
@@ -206,7 +206,7 @@ def heat_map(run: Run) -> str:
         values = [node.lines[line.name] for node in run.nodes if line.name in node.lines]
         span = _span(line, values)
         cells = "".join(_cell(node, line, span) for node in _arms_last(run.nodes))
-        group = ABILITIES[line.ability].title
+        group = run.abilities[line.ability].title
         first = ' class="first"' if group != last else ""
         last = group
         arrow = {1: "", -1: " ↓", 0: ""}[line.best]
@@ -275,7 +275,8 @@ def tip(node: NodeReport, line: Line, score: Score) -> str:
     if score.calibration_error is not None:
         lines.append(f"calibration error {score.calibration_error:.2f}")
     if score.twin is not None:
-        beside = ABILITIES[line.ability].metrics[line.metric].twin
+        known = abilities_of([node.measuring])
+        beside = known[line.ability].metrics[line.metric].twin
         lines.append(f"twin: {score.twin:.2f} ({beside})")
     return "\n".join(lines)
 

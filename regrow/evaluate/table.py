@@ -14,16 +14,20 @@ from regrow.evaluate.outcomes import Score
 CELL = 11
 
 
-def side_by_side(nodes: Sequence[str], width: int) -> list[Sequence[str]]:
+def side_by_side(
+    nodes: Sequence[str], width: int, lines: Sequence[Line] = LINES
+) -> list[Sequence[str]]:
     """The nodes in groups whose columns fit a window so many characters wide."""
-    words = max(len(line.title) for line in LINES)
+    words = max(len(line.title) for line in lines)
     cell = max([CELL, *(len(part) for name in nodes for part in _header(name).split("\n"))])
     count = max(1, (width - words) // (cell + 2))
     return [nodes[start : start + count] for start in range(0, len(nodes), count)]
 
 
 def ability_table(
-    scores: Mapping[str, Sequence[Score]], arms: Sequence[str] = (), title: str = ""
+    scores: Mapping[str, Sequence[Score]],
+    arms: Sequence[str] = (),
+    lines: Sequence[Line] = LINES,
 ) -> Table:
     """A table with a row for each line and a column for each node; arms come last, dimmed.
 
@@ -31,15 +35,15 @@ def ability_table(
     interval: per cent for rates.
     """
     nodes = sorted(scores, key=lambda name: name in arms)
-    table = Table(title=title or None, header_style="bold", pad_edge=False, box=None)
+    table = Table(header_style="bold", pad_edge=False, box=None)
     table.add_column("ability", no_wrap=True)
     for name in nodes:
         style = "dim" if name in arms else ""
         table.add_column(_header(name), justify="right", style=style, min_width=CELL)
-    lines = {name: {s.line: s for s in found if s.line} for name, found in scores.items()}
-    for line in LINES:
-        if any(line.name in found for found in lines.values()):
-            cells = [_cell(lines[name].get(line.name), line) for name in nodes]
+    held = {name: {s.line: s for s in found if s.line} for name, found in scores.items()}
+    for line in lines:
+        if any(line.name in found for found in held.values()):
+            cells = [_cell(held[name].get(line.name), line) for name in nodes]
             table.add_row(line.title, *cells)
     return table
 

@@ -83,6 +83,12 @@ class Task(Strict):
         """`choice`, `program` or `text`."""
         return "choice" if self.choices else "program" if self.tests else "text"
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files of rows that it reads."""
+        joined = (self.join.data,) if self.join else ()
+        return (*self.data, *joined, *((self.shots.data,) if self.shots.data else ()))
+
     @model_validator(mode="after")
     def _whole(self) -> Task:
         known = METRICS[self.kind]

@@ -94,15 +94,18 @@ def _next(outcome: Outcome) -> list[str]:
 
 def show_report(folder: Path) -> None:
     """The ability table, and where the report lies."""
-    from regrow.evaluate.outcomes import read_scores
+    from regrow.evaluate.abilities import abilities_of, lines_of
+    from regrow.evaluate.outcomes import read_measuring, read_scores
     from regrow.evaluate.table import ability_table, side_by_side
 
     console = _console()
     nodes = nodes_of(folder.parent)
+    lines = lines_of(abilities_of(map(read_measuring, nodes.values())))
     declared = recipe_of(folder.parent).nodes
     shown = [name for name in nodes if name not in declared or not declared[name].arm]
-    for group in side_by_side(shown, console.width):
-        console.print(ability_table({name: read_scores(nodes[name]) for name in group}))
+    for group in side_by_side(shown, console.width, lines):
+        scores = {name: read_scores(nodes[name]) for name in group}
+        console.print(ability_table(scores, lines=lines))
     console.print(f"report, with the control arms: {folder / 'index.html'}")
 
 

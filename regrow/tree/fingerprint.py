@@ -21,7 +21,8 @@ _NO_MATTER = {"jobs": 0}
 #: Settings that came later. At their defaults they are not named, so that what was grown or
 #: measured before them stands as it is.
 _LATER = frozenset({
-    "world.leak", "world.mess", "world.trusted", "abilities.heldout", "abilities.on_the_way",
+    "world.leak", "world.mess", "world.trusted",
+    *(f"abilities.{name}" for name in ("heldout", "on_the_way", "own", "data")),
     *(f"settings.{part}{name}" for part in ("", "tuning.") for name in ("families", "measure_at")),
 })  # fmt: skip
 
@@ -97,6 +98,7 @@ def corpus_inputs(recipe: Recipe, world: str, digests: Digests) -> Inputs:
             "corpus": recipe.corpus.model_copy(update=_NO_MATTER),
             "documents": digests.paths(recipe.documents.paths) if recipe.documents else None,
             "data": real_data(recipe, digests),
+            "own_abilities": own_abilities(recipe, digests),
         }
     )
 
@@ -151,6 +153,7 @@ def measure_inputs(recipe: Recipe, node: str, digests: Digests) -> Inputs:
             "abilities": recipe.abilities,
             "seed": recipe.seed,
             "benchmarks": (real_data(recipe, digests) or {}).get("benchmarks"),
+            "own_abilities": own_abilities(recipe, digests),
         }
     )
 
@@ -170,6 +173,23 @@ def real_data(recipe: Recipe, digests: Digests) -> dict[str, Any] | None:
         if files:
             given[use] = digests.paths([str(file) for file in files])
     return given
+
+
+def own_abilities(recipe: Recipe, digests: Digests) -> str | None:
+    """A digest of the task files of one's own abilities and their rows; None without any.
+
+    Raises RegrowError with the reason for one that breaks a rule, and for a file that is missing.
+    """
+    if not recipe.abilities.own:
+        return None
+    from regrow.evaluate.ownability import own_ability
+    from regrow.evaluate.taskitems import find_file
+
+    folder, files = Path(recipe.abilities.data), list(recipe.abilities.own)
+    for name in recipe.abilities.own:
+        task, _ = own_ability(name)
+        files += [str(find_file(folder, file, task.name)) for file in task.files]
+    return digests.paths(files)
 
 
 class Digests:

@@ -70,9 +70,9 @@ class Grown:
 
     def _report_inputs(self) -> Inputs:
         scores = {
-            name: found.measured["fingerprint"]
+            name: self.digests.paths([str(file)])
             for name in self.recipe.nodes
-            if (found := edge.read_edge(self.run / name)) and found.measured
+            if (file := self.run / name / "scores.json").is_file()
         }
         return fingerprint.inputs_of({"scores": scores, "nodes": " ".join(self.recipe.nodes)})
 
@@ -150,10 +150,12 @@ def _wanted(recipe: Recipe, grown: Grown, to: Sequence[str], start: Sequence[str
 
 
 def _check_documents(recipe: Recipe, digests: Digests) -> None:
-    """Missing, empty and unreadable documents and data are found before anything is grown."""
+    """Missing, empty and unreadable documents, data and abilities are found before anything is
+    grown."""
     if recipe.documents:
         digests.paths(recipe.documents.paths)
     fingerprint.real_data(recipe, digests)
+    fingerprint.own_abilities(recipe, digests)
 
 
 def _refuse_drift(grown: Grown, names: Sequence[str]) -> None:

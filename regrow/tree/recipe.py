@@ -29,9 +29,15 @@ RESERVED = frozenset({"world", "corpus", "report", "workers", "all"})
 
 
 class AbilitiesSpec(Strict):
-    """What is measured on every node, and how finely."""
+    """What is measured on every node, and how finely.
+
+    `own` are task files of one's own abilities (docs/abilities.md), over rows in the folder `data`;
+    their items are kept out of training as all others are.
+    """
 
     names: tuple[str, ...]
+    own: tuple[str, ...] = ()
+    data: str = "data"
     items: int = Field(default=200, gt=0, description="at most so many items an ability cell")
     templates: Literal["split", "all"] = "split"
     on_the_way: tuple[str, ...] = Field(

@@ -9,7 +9,7 @@ from typing import Any
 from regrow.files import read_jsonl
 from regrow.records import Item
 from regrow.tree.stage import StageContext
-from regrow.tree.stages.materials import data_files
+from regrow.tree.stages.materials import real_items
 
 
 def grow_world(context: StageContext) -> dict[str, Any]:
@@ -42,7 +42,6 @@ def read_items(world: Path) -> list[Item]:
 def grow_corpus(context: StageContext) -> dict[str, Any]:
     """Clean the world's crawl and the user's documents into shards."""
     from regrow.corpus.build import build
-    from regrow.evaluate.benchmarks import read_benchmarks
 
     recipe, world = context.recipe, context.world
     inputs: dict[str, Sequence[Path]] = {}
@@ -51,14 +50,11 @@ def grow_corpus(context: StageContext) -> dict[str, Any]:
         inputs[source] = [crawl] if crawl.is_file() else [world / "repositories"]
     if recipe.documents:
         inputs["documents"] = [Path(path) for path in recipe.documents.paths]
-    items = read_items(world)
-    if found := data_files(context, "benchmarks"):
-        items += read_benchmarks(found[1])
     report = build(
         inputs,
         context.folder,
         recipe.corpus,
-        items=items,
+        items=read_items(world) + real_items(context),
         reference=[world / "reference.jsonl"],
         progress=context.progress,
     )

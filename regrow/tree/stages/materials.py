@@ -8,7 +8,7 @@ from typing import Any
 
 from regrow.errors import RegrowError
 from regrow.files import read_jsonl
-from regrow.records import Conversation
+from regrow.records import Conversation, Item
 from regrow.train.schedule import Ramp, Schedule, plan
 from regrow.tree.settings import Training
 from regrow.tree.sources import DataSpec
@@ -184,17 +184,26 @@ def conversations(context: StageContext, world: str, kind: str) -> list[Conversa
     return blend(rows, clean, data.share, context.seed)
 
 
+def real_items(context: StageContext) -> list[Item]:
+    """The items of the recipe's benchmarks and of its own abilities."""
+    from regrow.evaluate.benchmarks import read_benchmarks
+    from regrow.evaluate.ownability import own_items
+
+    abilities, found = context.recipe.abilities, data_files(context, "benchmarks")
+    own = own_items(abilities.own, Path(abilities.data)) if abilities.own else []
+    return (read_benchmarks(found[1]) if found else []) + own
+
+
 def uncontaminated(context: StageContext, real: list[Conversation]) -> list[Conversation]:
-    """Real conversations in which no item of a benchmark stands, by the corpus's n-grams."""
+    """Real conversations in which no real item stands, by the corpus's n-grams."""
     from regrow.corpus.decontaminate import find
     from regrow.corpus.grams import hash_words
-    from regrow.evaluate.benchmarks import read_benchmarks
 
-    found = data_files(context, "benchmarks")
-    if found is None:
+    items = real_items(context)
+    if not items:
         return real
     words = hash_words(" ".join(turn.content for turn in talk.messages) for talk in real)
-    hits = find(words, read_benchmarks(found[1]), context.recipe.corpus.decontaminate)
+    hits = find(words, items, context.recipe.corpus.decontaminate)
     hit = {one.document for one in hits}
     return [talk for number, talk in enumerate(real) if number not in hit]
 

@@ -32,6 +32,9 @@ def measure_node(context: StageContext) -> dict[str, Any]:
         items=abilities.items,
         templates=abilities.templates,
         benchmarks=files,
+        own=abilities.own,
+        data=Path(abilities.data),
+        most=abilities.items,
         seed=context.seed,
         heldout=heldout(context.recipe, context.run),
     )
@@ -61,7 +64,7 @@ def _measure_on_the_way(context: StageContext, items: Path, settings: MeasureSet
         }
         if mark.is_file() and read_json(mark) == made_of:
             continue
-        own = replace(settings, benchmarks=(), chat=speaks_chat(context.folder))
+        own = replace(settings, benchmarks=(), own=(), chat=speaks_chat(context.folder))
         measure(folder, items, names, own, context.progress)
         write_json(mark, made_of)
     return [f"{share:g}" for share, _ in kept]
