@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from regrow.evaluate.passage import kept_at, on_the_way
 from regrow.files import write_json, write_jsonl
 from regrow.model.folder import load_model
 from regrow.tree.fingerprint import inputs_of
+from regrow.tree.gc import of_finished
 from regrow.tree.load import load_recipe, validate
 from regrow.tree.settings import PretrainSettings, RlhfSettings, SupervisedSettings
 from regrow.tree.stages import outcome
@@ -138,6 +140,26 @@ def test_other_weights_on_the_way_are_measured_anew(
     monkeypatch.setattr("regrow.evaluate.measure.measure", again)
     outcome.measure_node(given)
     assert again.folders == ["0.5", "acorn"]
+
+
+def test_weights_that_are_measured_may_be_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, _ = grow(tmp_path, measure_at=[0.5])
+    weights = given.folder / "at" / "0.5" / "model.safetensors"
+    assert weights not in [path for path, _ in of_finished(given.folder)]
+    monkeypatch.setattr("regrow.evaluate.measure.measure", Measured())
+    outcome.measure_node(given)
+    assert weights in [path for path, _ in of_finished(given.folder)]
+    weights.unlink()
+    again = Measured()
+    monkeypatch.setattr("regrow.evaluate.measure.measure", again)
+    assert outcome.measure_node(given)["on_the_way"] == ["0.5"]
+    assert again.folders == ["acorn"]
+    otherwise = given.recipe.abilities.model_copy(update={"items": 7})
+    given = replace(given, recipe=given.recipe.model_copy(update={"abilities": otherwise}))
+    with pytest.raises(RegrowError, match=r"is gone, .* --regrow acorn makes it again"):
+        outcome.measure_node(given)
 
 
 def test_what_is_at_rest_does_not_change_a_fingerprint() -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from regrow.page.charts import Series
 
 FOLDER = "at"
+#: Beside a model kept on the way: what its scores were measured of. Written after them.
+MEASURED = "measured.json"
 #: The lines whose curves the report draws, where they were measured on the way.
 DRAWN = ("text", "facts_common", "rules", "labels", "cot", "instructions")
 

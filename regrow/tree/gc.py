@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regrow.errors import RegrowError
+from regrow.evaluate.passage import MEASURED, kept_at
 from regrow.files import lock, read_json
 from regrow.tree.edge import FILE, GROWING
 from regrow.tree.plan import BEFORE, MEASURE
@@ -67,7 +68,7 @@ def _candidates(run: Path, recipe: Recipe) -> Iterator[tuple[Path, str]]:
             if (finished or begun) and not _imported(folder):
                 yield folder, "a node that the recipe no longer has"
         elif finished:
-            yield from _of_finished(folder)
+            yield from of_finished(folder)
         elif not begun and (folder / "checkpoints").is_dir():
             yield folder, "what is left of a node that was removed"
     if (run / "corpus" / FILE).is_file():
@@ -82,10 +83,14 @@ def _candidates(run: Path, recipe: Recipe) -> Iterator[tuple[Path, str]]:
                 yield path, "set aside as broken" if broken else "a write that was cut off"
 
 
-def _of_finished(folder: Path) -> Iterator[tuple[Path, str]]:
+def of_finished(folder: Path) -> Iterator[tuple[Path, str]]:
+    """What may go of a finished node, with the reason."""
     for checkpoints in sorted(folder.rglob("checkpoints")):
         if checkpoints.is_dir():
             yield checkpoints, "checkpoints of a finished node"
+    for _, kept in kept_at(folder):
+        if (kept / MEASURED).is_file() and (kept / _WEIGHTS).is_file():
+            yield kept / _WEIGHTS, "weights on the way that are measured"
     for name in _ON_THE_WAY:
         if (folder / name / _WEIGHTS).is_file():
             yield folder / name / _WEIGHTS, "weights that a finished node passed through"

@@ -16,9 +16,6 @@ from regrow.tree.stages.materials import data_files
 if TYPE_CHECKING:
     from regrow.evaluate.measure import MeasureSettings
 
-#: Beside a model kept on the way: what its scores were measured of. Written after them.
-_MEASURED = "measured.json"
-
 
 def measure_node(context: StageContext) -> dict[str, Any]:
     """Ask the node every item of the recipe's abilities, and of its benchmarks; and before that
@@ -48,22 +45,29 @@ def _measure_on_the_way(context: StageContext, items: Path, settings: MeasureSet
     """Measure the models that were kept on the way, each once: what was finished before this
     process began is left as it is. Returns the shares of the stage."""
     from regrow.evaluate.measure import measure, speaks_chat
-    from regrow.evaluate.passage import kept_at
+    from regrow.evaluate.passage import MEASURED, kept_at
 
     names = context.recipe.abilities.on_the_way
     kept = kept_at(context.folder)
     for _, folder in kept:
-        mark = folder / _MEASURED
+        mark, weights = folder / MEASURED, folder / "model.safetensors"
+        before = read_json(mark) if mark.is_file() else {}
         made_of = {
-            "weights": sha256_file(folder / "model.safetensors"),
+            # `regrow gc` frees the weights of what is measured
+            "weights": sha256_file(weights) if weights.is_file() else before.get("weights"),
             "names": list(names),
             "items": settings.items,
             "templates": settings.templates,
             "seed": settings.seed,
             "heldout": context.recipe.abilities.heldout,
         }
-        if mark.is_file() and read_json(mark) == made_of:
+        if before == made_of:
             continue
+        if not weights.is_file():
+            raise RegrowError(
+                f"{weights} is gone, so it cannot be measured in another way; "
+                f"--regrow {context.folder.name} makes it again"
+            )
         own = replace(settings, benchmarks=(), own=(), chat=speaks_chat(context.folder))
         measure(folder, items, names, own, context.progress)
         write_json(mark, made_of)
