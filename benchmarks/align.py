@@ -1,15 +1,15 @@
 """Post-training beside its peers: tuning, reward models, rollouts and PPO.
 
-    python benchmarks/align.py [--task sft reward4 reward9 rollout ppo] [--rounds 3] [--cpu-time]
-    python benchmarks/align.py --task learn [--steps 60] [--seeds 3]
+    python benchmarks/align.py [--task sft reward4 reward9 ...] [--rounds 3] [--cpu-time]
+    python benchmarks/align.py --task learn learn-grpo [--steps 60] [--seeds 3]
 
 Every contestant is a process of its own that works by its own loop (peers/align_*.py) on the same
 shape, made-up token ids, batch and threads, a few steps in turn each round; the median step
 counts, and the spread is that of the middle half. `--cpu-time` ranks by processor seconds instead
 of the clock: the one to take on a machine that others use. A peer without environment is skipped
-(see peers/launch.py). `learn` asks what PPO learns and not how fast its steps are: the reward
-reached at equal KL from the start, and the seconds to a reward, of runs with the same made-up
-reward, rates, batches and KL weight from random weights.
+(see peers/launch.py). `learn` asks what PPO learns (`learn-grpo`: GRPO) and not how fast its steps
+are: the reward reached at equal KL from the start, and the seconds to a reward, of runs with the
+same made-up reward, rates, batches and KL weight from random weights.
 """
 
 from __future__ import annotations
@@ -52,12 +52,24 @@ TASKS: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         "steps/s",
         ("regrow bf16", "trl_ppo bf16", "trl_ppo autocast"),
     ),
+    "grpo": (
+        {"task": "grpo", "prompts": 16, "samples": 8, "answer": 32},
+        "steps/s",
+        ("regrow bf16", "trl autocast", "trl bf16"),
+    ),
     "learn": (
         {"task": "learn", "prompts": 64, "samples": 1, "answer": 32, "rate": 3e-4},
         "reward",
         ("regrow bf16", "trl_ppo autocast"),
     ),
+    "learn-grpo": (
+        {"task": "grpo", "prompts": 16, "samples": 8, "answer": 32, "rate": 3e-4},
+        "reward",
+        ("regrow bf16", "trl autocast"),
+    ),
 }
+#: What is learnt, not how fast a step is.
+LEARNING = {"learn": "PPO", "learn-grpo": "GRPO"}
 #: Where learning curves are compared: KL in nats an answer, and rewards.
 KLS, REWARDS = (0.5, 1.0, 2.0, 4.0), (0.5, 1.0)
 #: Steps whose mean is a point of a learning curve.
@@ -73,10 +85,10 @@ def units(size: dict[str, Any]) -> float:
     return float(size["prompts"] * size["samples"]) if size["task"] == "rollout" else 1.0
 
 
-def learn(options: argparse.Namespace) -> None:
+def learn(options: argparse.Namespace, task: str) -> None:
     """Print what the curves of one seed after the other come to."""
-    size, _, names = TASKS["learn"]
-    print("\n| PPO | seed | reward at KL " + " | at ".join(f"{kl:g}" for kl in KLS)
+    size, _, names = TASKS[task]
+    print(f"\n| {LEARNING[task]} | seed | reward at KL " + " | at ".join(f"{kl:g}" for kl in KLS)
           + " | at the end (KL) | " + " | ".join(f"seconds to {r:g}" for r in REWARDS) + " |\n"
           + "|---" * (4 + len(KLS) + len(REWARDS) - 1) + "|")  # fmt: skip
     for seed in range(options.seeds):
@@ -149,7 +161,7 @@ def compare(options: argparse.Namespace, task: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--task", nargs="+", choices=TASKS, 
-                        default=[task for task in TASKS if task != "learn"])  # fmt: skip
+                        default=[task for task in TASKS if task not in LEARNING])  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2, help="steps of a turn; of `learn` all")
     parser.add_argument("--seeds", type=int, default=3, help="runs of `learn`")
@@ -166,7 +178,7 @@ def main() -> None:
           f"GFLOP/s, by {clock}\n\n| task | contestant | rate | middle half | regrow is faster by "
           "| steps |\n|---|---|---|---|---|---|")  # fmt: skip
     for task in options.task:
-        learn(options) if task == "learn" else compare(options, task)
+        (learn if task in LEARNING else compare)(options, task)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def rows_of(script: str, **request: Any) -> list[list[float]]:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peers read /proc")
 @pytest.mark.parametrize(
-    ("task", "figures"), [("sft", 1), ("reward", 1), ("rollout", 1), ("learn", 2)]
+    ("task", "figures"), [("sft", 1), ("reward", 1), ("rollout", 1), ("learn", 2), ("grpo", 2)]
 )
 def test_post_training_takes_steps(task: str, figures: int) -> None:
     size = {"rows": 2, "prompts": 8, "samples": 2, "answer": 8}

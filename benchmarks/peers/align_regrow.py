@@ -15,6 +15,7 @@ from laps import Laps, endless
 from posttrain import EOS, PAD, Data, likes, request
 
 from regrow.align.fit import fit_reward, fit_rows
+from regrow.align.grpo import Grpo, GrpoLoop
 from regrow.align.ppo import PpoSettings
 from regrow.align.reward import Ranked, RewardModel
 from regrow.align.rlhf import Rlhf, RlhfLoop
@@ -118,23 +119,48 @@ def ppo(folder: Path) -> None:
                     ppo=PpoSettings(no_end_score=None) if w.task == "learn" else PpoSettings(),
                     )  # fmt: skip
     policy, judge = Decoder(shape, w.seed), RewardModel(Decoder(shape, w.seed + 1))
-    kind = Liked if w.task == "learn" else Lapped
+    kind = Learning if w.task == "learn" else Modelled
     kind(policy, judge, numbers, prompts, plan, seed=w.seed, precision=precision).run(folder)
 
 
-class Lapped(Rlhf):
+def grpo(folder: Path) -> None:
+    prompts = [talk(p) for p in Data(wanted).prompts()]
+    plan = GrpoLoop(10**6, wanted.prompts, wanted.samples, wanted.answer, minibatches=1,
+                    rate=wanted.rate, checkpoint_every=10**9)  # fmt: skip
+    Verified(Decoder(shape, w.seed), lambda *_: [], numbers, prompts, plan, seed=w.seed,
+             precision=precision).run(folder)  # fmt: skip
+
+
+class Lapped:
+    """A step ends when the KL weight is set; nothing is measured on prompts held out."""
+
     def settle(self, figures: Mapping[str, float], answers: int) -> None:
-        super().settle(figures, answers)
+        super().settle(figures, answers)  # type: ignore[misc]
         laps(figures["reward"], figures["kl_answer"])
+
+    def look(self) -> dict[str, float]:
+        return {}
 
 
 class Liked(Lapped):
-    """Learns what `posttrain.likes` says; the model it is given is only the value model's start."""
+    """Learns what `posttrain.likes` says, not what a model or a verifier does."""
 
     def worth(self, drawn: Sequence[Drawn]) -> np.ndarray:
         return np.array(likes([one.answer.ids for one in drawn]), np.float32)
 
 
-TASKS = {"sft": sft, "reward": reward, "rollout": rollout, "ppo": ppo, "learn": ppo}
+class Modelled(Lapped, Rlhf):
+    pass
+
+
+class Learning(Liked, Rlhf):
+    pass
+
+
+class Verified(Liked, Grpo):
+    pass
+
+
+TASKS = {"sft": sft, "reward": reward, "rollout": rollout, "ppo": ppo, "learn": ppo, "grpo": grpo}
 with tempfile.TemporaryDirectory() as place:
     TASKS[wanted.task](Path(place))

@@ -1,8 +1,9 @@
-"""TRL: SFTTrainer and RewardTrainer, with torch's fused AdamW.
+"""TRL: SFTTrainer, RewardTrainer and GRPOTrainer, with torch's fused AdamW.
 
 Settings: `autocast` (bf16 autocast over fp32 weights), `bf16` (bf16 weights and moments), `fp32`;
 each also `compiled`. Tuning takes `wrapped` packing (full rows, samples see each other) unless
-`bfd` is named (whole samples, none sees another).
+`bfd` is named (whole samples, none sees another). GRPO takes the reward of `posttrain.likes` and
+keeps a reference, as published.
 """
 
 from __future__ import annotations
@@ -12,10 +13,17 @@ from typing import Any
 
 from datasets import Dataset
 from laps import Laps
-from posttrain import Data, llama, request, words
+from posttrain import Data, likes, llama, request, words
 from torch import Tensor
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification, TrainerCallback
-from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
+from trl import (
+    GRPOConfig,
+    GRPOTrainer,
+    RewardConfig,
+    RewardTrainer,
+    SFTConfig,
+    SFTTrainer,
+)
 
 wanted = request()
 laps = Laps()
@@ -25,7 +33,12 @@ class EachStep(TrainerCallback):
     loss: Any = 0.0
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        laps(self.loss)
+        if wanted.task != "grpo":
+            laps(self.loss)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any, **kwargs: Any) -> None:
+        if wanted.task == "grpo" and "reward" in logs:
+            laps(logs["reward"], logs["kl"] * wanted.answer)  # it tells KL by token
 
 
 watch = EachStep()
@@ -106,9 +119,33 @@ def judging(folder: str) -> RewardTrainer:
                    processing_class=words(wanted), callbacks=[watch])  # fmt: skip
 
 
+def reasoning(folder: str) -> GRPOTrainer:
+    """Groups of answers to the same prompts, one update a step."""
+    settings = GRPOConfig(
+        **common(folder) | {"logging_strategy": "steps"},
+        logging_steps=1,
+        per_device_train_batch_size=wanted.prompts * wanted.samples,
+        gradient_accumulation_steps=1,
+        num_generations=wanted.samples,
+        max_completion_length=wanted.answer,
+        beta=0.04,
+        seed=wanted.seed,
+    )
+    asked = [{"prompt": " ".join(map(str, prompt))} for prompt in Data(wanted).prompts()]
+    place = f"{folder}/start"  # where the trainer reads its reference from
+    cast(LlamaForCausalLM(llama(wanted=wanted))).save_pretrained(place)
+    model = LlamaForCausalLM.from_pretrained(place, dtype="auto")
+    return GRPOTrainer(model, liked, settings, train_dataset=Dataset.from_list(asked),
+                       processing_class=words(wanted), callbacks=[watch])  # fmt: skip
+
+
+def liked(completion_ids: list[list[int]], **others: Any) -> list[float]:
+    return likes(completion_ids)
+
+
 def cast(model: Any) -> Any:
     return model.bfloat16() if wanted.setting.startswith("bf16") else model
 
 
 with tempfile.TemporaryDirectory() as folder:
-    {"sft": tuning, "reward": judging}[wanted.task](folder).train()
+    {"sft": tuning, "reward": judging, "grpo": reasoning}[wanted.task](folder).train()
