@@ -40,7 +40,10 @@ def claims(
         list[Path] | None, typer.Option("--from", help="Finished trees as evidence; grow nothing.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="Grow arms from this recipe, as seedling for a first look.")
+        str | None,
+        typer.Option(
+            help="Grow arms from this recipe: seedling for a first look, or that of finished trees."
+        ),
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Nodes side by side.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take.")] = False,
@@ -88,6 +91,8 @@ def claims(
         from regrow.tree.execute import default_jobs
 
         planner = Planner(folder, wanted, seeds, jobs or default_jobs())
+        if recipe and ids is None:
+            able = [one for one in able if _fits(one)]
         later = _grow(able, planner, _seconds(budget), dry_run, quiet=json)
         if dry_run:
             return
@@ -95,6 +100,19 @@ def claims(
             judge(one, evidence_of(one, folder, wanted, planner.seeds_of(one))) for one in able
         ]
     _tell(verdicts, chosen, later, folder, markdown, json)
+
+
+def _fits(claim: Claim) -> bool:
+    """Whether the recipe that was named has the claim's arms; says what it lacks."""
+    from regrow.claims.arms import check
+    from regrow.claims.evidence import recipes_of
+
+    try:
+        check(claim, recipes_of(claim))
+    except RegrowError as error:
+        print(f"not run: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _grow(

@@ -13,6 +13,7 @@ from tree_kit import Garden
 from regrow.claims import grow as growing
 from regrow.claims.arms import place
 from regrow.claims.claim import Claim
+from regrow.claims.evidence import evidence_of
 from regrow.files import write_atomic
 from regrow.tree import links
 from regrow.tree.plan import make_plan
@@ -94,6 +95,25 @@ def test_a_node_measured_alike_is_linked_before_one_that_was_not(
     recipe = task.place.resolve()
     states = {step.name: step.state for step in make_plan(recipe, runs / task.place.run, ["dry"])}
     assert states["dry/measure"] == "done"
+
+
+def test_what_a_tree_beside_the_claims_holds_is_not_grown_again(
+    shared: tuple[Path, Claim],
+) -> None:
+    runs, claim = shared
+    dry = runs / place(claim, claim.arms["dry"], "a", 0).run
+    for name in ("world", "corpus", "root"):  # as in a tree that grew whole
+        links.own(dry / name)
+    dry.rename(runs.parent / "mine")
+    planner = growing.Planner(runs, ["a"], 1, 1)
+    plan = planner.plan(claim)
+    assert [task.seconds for task in plan.tasks] == [{}]
+    growing.grow([plan], runs, 1, lambda text: None)
+    assert (dry / "dry").resolve() == (runs.parent / "mine" / "dry").resolve()
+    found = evidence_of(claim, runs, ["a"], range(1))
+    assert [set(one.nodes) for one in found] == [{"wet", "dry"}]
+    planner.refresh()
+    assert not planner.plan(claim).tasks
 
 
 def test_a_link_that_leads_nowhere_is_removed_and_a_folder_wholly(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -28,7 +29,10 @@ Key = tuple[str, str]
 
 @dataclass
 class Task:
-    """One run of the tree: its targets, and seconds by step for what nobody has grown yet."""
+    """One run of the tree: its targets, and seconds by step for what nobody has grown yet.
+
+    Without seconds all that it lacks lies elsewhere, to be linked.
+    """
 
     place: Place
     to: list[str]
@@ -95,20 +99,19 @@ class Planner:
             task = tasks.setdefault(one.run, Task(one, []))
             if one.node not in task.to:
                 task.to.append(one.node)
-        for task in tasks.values():
-            task.seconds = self._missing(task)
-        return [task for task in tasks.values() if task.seconds]
+        return [task for task in tasks.values() if self._lacks(task)]
 
-    def _missing(self, task: Task) -> dict[Key, float]:
+    def _lacks(self, task: Task) -> bool:
+        """Whether a run lacks a step; notes the seconds of those that no other run has either."""
         recipe, folder = task.place.resolve(), self.runs / task.place.run
         steps = [s for s in make_plan(recipe, folder, task.to) if s.state != "done"]
         steps = [step for step in steps if step.name != "report"]
         keys = {step.name: _key(Grown(recipe, folder), step.name) for step in steps}
-        left = [step for step in steps if keys[step.name] not in self.index]
-        if not left:
-            return {}
-        seconds = calibrate.expected(recipe, folder, left, self._speed(task.place.recipe, recipe))
-        return {keys[step.name]: seconds[step.name] for step in left}
+        if left := [step for step in steps if keys[step.name] not in self.index]:
+            speed = self._speed(task.place.recipe, recipe)
+            seconds = calibrate.expected(recipe, folder, left, speed)
+            task.seconds = {keys[step.name]: seconds[step.name] for step in left}
+        return bool(steps)
 
     def _speed(self, name: str, recipe: Recipe) -> calibrate.Speeds:
         """Speeds of the recipe of this name, carried over to other shapes by their FLOPs."""
@@ -130,9 +133,9 @@ def _flops(recipe: Recipe, model: str) -> float:
 
 
 def _index(runs: Path) -> dict[Key, Path]:
-    """Every finished step of the claim runs, and every finished measurement."""
+    """Every finished step and measurement of the claim runs, and of the trees beside them."""
     found: dict[Key, Path] = {}
-    for path in sorted(runs.glob("*/*/edge.json")):
+    for path in [*sorted(runs.parent.glob("*/*/edge.json")), *sorted(runs.glob("*/*/edge.json"))]:
         folder = path.parent
         edge = read_edge(folder)
         if edge is None or folder.is_symlink():
@@ -164,7 +167,7 @@ def link_shared(runs: Path, task: Task, index: Mapping[Key, Path]) -> list[str]:
         if name not in BEFORE:
             found = index.get(_key(grown, name + MEASURE), found)
         if found is not None and not (folder / name).exists():
-            (folder / name).symlink_to(Path("..") / found.parent.name / name)
+            (folder / name).symlink_to(os.path.relpath(found, folder))
             linked.append(name)
     return linked
 
@@ -205,6 +208,10 @@ def grow(
     waiting = list(
         {task.place.run: task for plan in plans for task in _merged(plan, plans)}.values()
     )
+    index = _index(runs)
+    for task in [task for task in waiting if not task.seconds]:
+        link_shared(runs, task, index)
+        waiting.remove(task)
     whole, began, ended = len(waiting), time.monotonic(), 0
     running: dict[subprocess.Popen[bytes], Task] = {}
     trouble: list[str] = []
