@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 from tree_fakes import LINKS
 from tree_kit import Garden
+
+from regrow.tree import calibrate
 
 NODES = ["oak", "acorn", "twig", "leaf", "fern"]
 
@@ -117,6 +120,7 @@ def test_a_dry_run_touches_nothing(garden: Garden) -> None:
     assert not garden.run.exists()
     assert "sapling should take about 41s" in out  # 10 + 1 + 1 + 1 + 20 s of tokens, 8 steps of 1 s
     assert "training in fp32: a fake" in out
+    assert "other work makes steps 1.6 times as long now" in out
 
 
 def test_above_an_hour_the_smaller_recipe_is_named(garden: Garden) -> None:
@@ -130,3 +134,21 @@ def test_one_second_of_training_is_forecast_from_the_speed(garden: Garden) -> No
     assert expected["oak"] == 10.0  # 1000 tokens at 100 a second
     assert expected["fern"] == 20.0
     assert expected["world"] == 1.0
+
+
+@pytest.mark.slow
+def test_other_work_is_told_beside_the_speed_and_not_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = {"vocabulary": 64, "width": 16, "layers": 1, "heads": 1, "kv_heads": 1, "hidden": 32,
+             "context": 32}  # fmt: skip
+    alone = calibrate.time_here({"m": shape})
+    clock, waited = time.perf_counter, 0.0
+
+    def delayed() -> float:  # each look at the clock comes a tenth of a second later
+        nonlocal waited
+        waited += 0.1
+        return clock() + waited
+
+    monkeypatch.setattr("time.perf_counter", delayed)
+    beside = calibrate.time_here({"m": shape})
+    assert beside["busy"] > 3 * alone["busy"] >= 2.9
+    assert 0.2 < beside["tokens_per_s"]["m"] / alone["tokens_per_s"]["m"] < 5

@@ -72,6 +72,7 @@ class Garden:
             "regrow.tree.calibrate._measure",
             lambda shapes, jobs, threads: {
                 "tokens_per_s": dict.fromkeys(shapes, 100.0), "precision": "fp32: a fake",
+                "busy": 1.6,
             },
         )  # fmt: skip
 

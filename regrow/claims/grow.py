@@ -123,7 +123,7 @@ class Planner:
             self._speeds[name] = speeds, rate * _flops(plain, model)
         known, rate = self._speeds[name]
         rates = {model: rate / _flops(recipe, model) for model in recipe.models}
-        return calibrate.Speeds(rates, known.precision, known.threads)
+        return calibrate.Speeds(rates, known.precision, known.threads, known.busy)
 
 
 def _flops(recipe: Recipe, model: str) -> float:

@@ -2,7 +2,8 @@
 
 `python -m regrow.tree.calibrate SHAPES` times one process; `speeds` starts as many of them as
 there will be workers, so that they get in each other's way as workers do, and remembers the
-answer for an hour.
+answer for an hour. On a CPU the processor's own time counts and not the clock, so that other work
+of a moment does not stand in an estimate of hours; how much there is of it is told beside.
 """
 
 from __future__ import annotations
@@ -37,11 +38,15 @@ _EFFICIENCY = 0.3  # of the matrix rate, for a whole step (research/microworld.m
 
 @dataclass(frozen=True)
 class Speeds:
-    """Training tokens a second by model name, for one worker of `jobs`, and the format chosen."""
+    """Training tokens a second by model name, for one worker of `jobs`, and the format chosen.
+
+    `busy` is how many times as long steps took by the clock, with what else ran meanwhile.
+    """
 
     tokens_per_s: Mapping[str, float]
     precision: str
     threads: int
+    busy: float = 1.0
 
 
 def speeds(recipe: Recipe, runs: Path, jobs: int) -> Speeds:
@@ -49,14 +54,14 @@ def speeds(recipe: Recipe, runs: Path, jobs: int) -> Speeds:
     threads = max(1, edge.cores() // jobs)
     vocabulary = recipe.corpus.tokenizer.vocabulary
     shapes = {name: model.config(vocabulary).to_dict() for name, model in recipe.models.items()}
-    key = sha256_json([edge.machine(), edge.versions(), threads, jobs, shapes])[:16]
+    key = sha256_json([edge.machine(), edge.versions(), threads, jobs, shapes, "busy"])[:16]
     memory = runs / "calibration.json"
     known: dict[str, Any] = read_json(memory) if memory.is_file() else {}
     if key not in known or time.time() - known[key]["at"] > _FRESH:
         known[key] = {"at": time.time(), **_measure(shapes, jobs, threads)}
         write_json(memory, known)
     found = known[key]
-    return Speeds(found["tokens_per_s"], found["precision"], threads)
+    return Speeds(found["tokens_per_s"], found["precision"], threads, found["busy"])
 
 
 def _measure(shapes: Mapping[str, Any], jobs: int, threads: int) -> dict[str, Any]:
@@ -76,7 +81,8 @@ def _measure(shapes: Mapping[str, Any], jobs: int, threads: int) -> dict[str, An
             raise RegrowError(f"cannot time this machine: {last}; try `make clean` and `make grow`")
         answers.append(json.loads(out))
     mean = {name: sum(answer["tokens_per_s"][name] for answer in answers) / jobs for name in shapes}
-    return {"tokens_per_s": mean, "precision": answers[0]["precision"]}
+    busy = max(answer["busy"] for answer in answers)
+    return {"tokens_per_s": mean, "precision": answers[0]["precision"], "busy": busy}
 
 
 def expected(recipe: Recipe, run: Path, steps: list[Step], speed: Speeds) -> dict[str, float]:
@@ -106,17 +112,22 @@ def time_here(shapes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     device = pick()
     precision = choose(device=device)
     rate = max(precision.bf16_gflops, precision.fp32_gflops) * 1e9
-    found = {}
+    found, busy = {}, 1.0
     for name, shape in shapes.items():
         config = ModelConfig(**shape)
         flops = config.flops_per_token()
-        large = flops * _TIMED_TOKENS > _TOO_LARGE
-        found[name] = rate * _EFFICIENCY / flops if large else _time_steps(config, device)
-    return {"tokens_per_s": found, "precision": f"{precision.reason}, on {device}"}
+        if flops * _TIMED_TOKENS > _TOO_LARGE:
+            found[name] = rate * _EFFICIENCY / flops
+        else:
+            found[name], waited = _time_steps(config, device)
+            busy = max(busy, waited)
+    return {"tokens_per_s": found, "precision": f"{precision.reason}, on {device}", "busy": busy}
 
 
-def _time_steps(config: Any, device: Any) -> float:
-    """Tokens a second of training steps: the quickest within a second, after one to warm up."""
+def _time_steps(config: Any, device: Any) -> tuple[float, float]:
+    """Tokens a second of training steps: the quickest within a second, after one to warm up. And
+    how many times as long they took by the clock as by the time of this thread, which works through
+    the whole of a step on a CPU."""
     import torch
 
     from regrow.model.decoder import Decoder
@@ -130,15 +141,18 @@ def _time_steps(config: Any, device: Any) -> float:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(config.vocabulary, (rows, config.context + 1), generator=generator)
     ids = ids.to(device)
+    own = time.thread_time if device.type == "cpu" else time.perf_counter
     times: list[float] = []
-    while len(times) < 2 or sum(times) < _TIMED_S:
-        start = time.perf_counter()
+    by_clock: list[float] = []
+    while len(times) < 2 or sum(by_clock) < _TIMED_S:
+        start, clock = own(), time.perf_counter()
         optimizer.zero_grad()
         optimizer.backward(model.loss(ids[:, :-1], ids[:, 1:])[0])
         optimizer.step(1.0)
         synchronise(device)
-        times.append(time.perf_counter() - start)
-    return float(rows * config.context / min(times[1:]))
+        times.append(own() - start)
+        by_clock.append(time.perf_counter() - clock)
+    return rows * config.context / min(times[1:]), sum(by_clock[1:]) / sum(times[1:])
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from regrow.tree.recipe import Recipe
 from regrow.tree.worker import LOG_TO, RECIPE
 
 _HOUR = 3600.0
+_BUSY = 1.3  # times as long as alone, from which other work is told
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Outcome:
     jobs: int
     grown: Sequence[str] = ()  # steps that this call did
     precision: str = ""  # the number format that suits this machine, and why
+    busy: float = 1.0  # how much longer steps take now, beside other work
 
     @property
     def expected_whole(self) -> float:
@@ -122,9 +124,7 @@ def run(request: Request) -> Outcome:
     jobs = request.jobs or default_jobs()
     if request.dry_run:
         steps = make_plan(recipe, folder, request.to, request.start, request.regrow)
-        expected, precision = _expect(recipe, folder, steps, jobs)
-        planned = _outcome(recipe, folder, steps, expected, jobs)
-        return replace(planned, precision=precision)
+        return _expect(recipe, folder, steps, jobs)
     with lock(folder):
         for name in accept(recipe, folder, request.accept):
             _say(request, f"{name} stands as it is; the change is noted in its edge.json")
@@ -143,27 +143,26 @@ def _grow(request: Request, recipe: Recipe, folder: Path, steps: list[Step], job
         _say(request, "without data.folder=PATH the built-in world's instructions, dialogues and "
              "ratings are used alone, and no published benchmark is measured")  # fmt: skip
     _say(request, "timing this machine ...")
-    expected, precision = _expect(recipe, folder, steps, jobs)
-    before = _outcome(recipe, folder, steps, expected, jobs)
-    _say(request, forecast(replace(before, precision=precision)))
+    before = _expect(recipe, folder, steps, jobs)
+    _say(request, forecast(before))
     display = choose_display(recipe.name, recipe.parents(), _out(request))
-    Execution(folder, steps, jobs, expected, display)()
+    Execution(folder, steps, jobs, before.expected, display)()
     grown = [step.name for step in steps if step.state != "done"]
     done = [replace(step, state="done") for step in steps]
-    after = _outcome(recipe, folder, done, expected, jobs)
+    after = _outcome(recipe, folder, done, before.expected, jobs)
     return replace(after, grown=grown, elapsed=time.monotonic() - began)
 
 
-def _expect(
-    recipe: Recipe, folder: Path, steps: list[Step], jobs: int
-) -> tuple[dict[str, float], str]:
-    """Seconds by step, and the number format that suits this machine."""
+def _expect(recipe: Recipe, folder: Path, steps: list[Step], jobs: int) -> Outcome:
+    """What is to come: seconds by step, and the number format that suits this machine."""
     if all(step.state == "done" for step in steps):
-        return {}, ""
+        return _outcome(recipe, folder, steps, {}, jobs)
     from regrow.tree import calibrate
 
     speed = calibrate.speeds(recipe, folder.parent, jobs)
-    return calibrate.expected(recipe, folder, steps, speed), speed.precision
+    seconds = calibrate.expected(recipe, folder, steps, speed)
+    planned = _outcome(recipe, folder, steps, seconds, jobs)
+    return replace(planned, precision=speed.precision, busy=speed.busy)
 
 
 def _outcome(
@@ -188,6 +187,10 @@ def forecast(outcome: Outcome) -> str:
         text += "; that is above an hour"
         if outcome.recipe.name != "seedling":
             text += ": `regrow run seedling` grows the same tree much smaller"
+    if outcome.busy > _BUSY:
+        text += (
+            f"\nother work makes steps {outcome.busy:.1f} times as long now, which is not counted"
+        )
     if outcome.precision:
         text += f"\ntraining in {outcome.precision}"
     return text
