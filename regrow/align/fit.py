@@ -19,7 +19,7 @@ from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
 from regrow.progress import Progress, silent
 from regrow.seeds import rng
-from regrow.train.loop import Keep, TrainSettings, TrainSummary, train
+from regrow.train.loop import Alter, Keep, TrainSettings, TrainSummary, train
 
 
 def fit_rows(
@@ -32,6 +32,7 @@ def fit_rows(
     packing: str = "across",
     progress: Progress = silent,
     marks: Mapping[int, Keep] = MappingProxyType({}),
+    alters: Mapping[int, Alter] = MappingProxyType({}),
 ) -> TrainSummary:
     """Next-token prediction on the weighted targets of rows 0..settings.total.
 
@@ -51,7 +52,7 @@ def fit_rows(
         apart = {"documents_bt": documents[0]} if documents else {}
         return model.loss(inputs, targets, whole, z_loss, **apart)
 
-    return train(model, loss_of, batch_of, settings, folder, progress, marks=marks)
+    return train(model, loss_of, batch_of, settings, folder, progress, marks=marks, alters=alters)
 
 
 def fit_text(

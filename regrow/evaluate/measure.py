@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,16 +212,24 @@ def speaks_chat(node_folder: Path) -> bool:
     """
     from regrow.corpus.foreign import holds_conversations
 
+    last = node_folder
+    for folder, edge in forebears(node_folder):
+        if edge.get("stage") in TUNED or edge.get("record", {}).get("chat"):
+            return True
+        last = folder
+    return not (last / "edge.json").exists() and holds_conversations(last)
+
+
+def forebears(node_folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The node, its parent and so on, each with its edge record; a folder without one is the last,
+    with an empty record."""
     folder = node_folder
     for _ in range(64):
         path = folder / "edge.json"
         edge = read_json(path) if path.exists() else {}
-        if edge.get("stage") in TUNED or edge.get("record", {}).get("chat"):
-            return True
-        if not edge:
-            return holds_conversations(folder)
+        yield folder, edge
         if not edge.get("parent"):
-            return False
+            return
         folder = folder.parent / edge["parent"]
     raise RegrowError(f"the parents of {node_folder.name} run in a circle; check its edge.json")
 

@@ -42,6 +42,9 @@ BatchOf = Callable[[int, int, int], Any]
 #: Called as keep(row, weights) where a run stands before one of the rows that it is to be met at:
 #: the weights by parameter name, in memory that changes afterwards.
 Keep = Callable[[int, dict[str, Tensor]], None]
+#: Called as alter(weights) where a run stands before the row that it is given for: changes the fp32
+#: weights, by parameter name, as a function of nothing but them, and alike if called again.
+Alter = Callable[[dict[str, Tensor]], None]
 #: Token embeddings, in a decoder by itself or within another module.
 _EMBEDDING = re.compile(r"(^|\.)embedding(\.weight)?$")
 
@@ -317,13 +320,14 @@ def train(
     progress: Progress = silent,
     carry: Mapping[str, Tensor] | None = None,
     marks: Mapping[int, Keep] = MappingProxyType({}),
+    alters: Mapping[int, Alter] = MappingProxyType({}),
 ) -> TrainSummary:
     """Train, or continue what `folder` holds, or return at once what it finished.
 
     `loss_of(model, batch)` gives the mean loss and its number of tokens; `batch_of(step, row,
     rows)` must be a pure function of its arguments. Writes `folder/metrics.jsonl` (one row a
-    step) and `folder/checkpoints/`. `marks` are called at their rows, again where a run goes back
-    over one. `carry` holds a parent's optimizer tensors; without it the
+    step) and `folder/checkpoints/`. `marks` and `alters` are called at their rows, again where a
+    run goes back over one. `carry` holds a parent's optimizer tensors; without it the
     optimizer starts anew. The model and its batches go to `settings.device`; on return it is back
     where it was and holds the fp32 masters, or their average where `settings.optim.average` is set.
 
@@ -344,7 +348,10 @@ def train(
         with contextlib.closing(run.metrics), ahead as batches:
             last = 0.0
             met = {run.step_of(row): (row, keep) for row, keep in marks.items()}
+            altered = {run.step_of(row): alter for row, alter in alters.items()}
             while run.state.step < len(run.plan):
+                if (alter := altered.get(run.state.step)) is not None:
+                    run.optimizer.alter(alter)
                 if (mark := met.get(run.state.step)) is not None:
                     mark[1](mark[0], run.optimizer.weights())
                 recovery.intervene(run)

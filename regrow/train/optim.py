@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -191,6 +191,13 @@ class Optimizer:
         """The fp32 weights by parameter name (views): the average where one is kept."""
         flat = self.trainable.master if self.average is None else self.average
         return {name: self.trainable.view(flat, name) for name in self.trainable.names}
+
+    def alter(self, change: Callable[[dict[str, Tensor]], None]) -> None:
+        """Let `change` set weights by name, those of the average as well; publish them."""
+        flats = [self.trainable.master, *([] if self.average is None else [self.average])]
+        for flat in flats:
+            change({name: self.trainable.view(flat, name) for name in self.trainable.names})
+        self.trainable.publish()
 
     def load(self, tensors: Mapping[str, Tensor], count: int) -> None:
         """Restore what `tensors` and `count` gave, and publish the masters."""

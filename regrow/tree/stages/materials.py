@@ -86,6 +86,27 @@ def parent_of(context: StageContext) -> tuple[Any, Any]:
     return load_model(context.parent), Tokenizer.load(context.parent)
 
 
+def pupil_of(context: StageContext) -> tuple[Any, Any]:
+    """The parent's model and tokenizer, ready to learn from turns: where no forebear ever met
+    their tokens, these begin as words do."""
+    from regrow.align.turns import begin_as_words
+
+    model, tokenizer = parent_of(context)
+    if not holds_turns(context.parent):
+        begin_as_words(dict(model.named_parameters()), tokenizer)
+    return model, tokenizer
+
+
+def holds_turns(folder: Path | None) -> bool:
+    """Whether a node has learnt the tokens of turns, by tuning or at the end of pretraining."""
+    from regrow.evaluate.measure import forebears, speaks_chat
+
+    if folder is None:
+        return False
+    inputs = [edge.get("inputs", {}) for _, edge in forebears(folder)]
+    return speaks_chat(folder) or any("settings.finish.share" in given for given in inputs)
+
+
 def save(context: StageContext, model: Any, tokenizer: Any) -> None:
     """Write the node as a Hugging Face folder."""
     _write(context.folder, model, tokenizer)

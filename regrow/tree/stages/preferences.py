@@ -11,7 +11,7 @@ from regrow.tree.stages.materials import (
     conversations,
     data_files,
     fitting,
-    parent_of,
+    pupil_of,
     save,
     some,
     training,
@@ -27,7 +27,7 @@ def dpo(context: StageContext) -> dict[str, Any]:
 
     node, settings = context.node, context.node.settings if context.node else None
     assert node is not None and context.parent is not None and isinstance(settings, DpoSettings)
-    model, tokenizer = parent_of(context)
+    model, tokenizer = pupil_of(context)
     prompts = fitting(conversations(context, "prompts", "prompts"), model, tokenizer,
                       settings.length)  # fmt: skip
     prompts = some([p for p in prompts if p.check], settings.prompts, context.seed, "dpo prompts")

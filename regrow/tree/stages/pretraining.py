@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from regrow.tree.settings import PretrainSettings
@@ -9,6 +10,7 @@ from regrow.tree.stage import StageContext
 from regrow.tree.stages.materials import (
     conversation_rows,
     conversations,
+    holds_turns,
     on_the_way,
     parent_of,
     read,
@@ -22,6 +24,7 @@ def pretrain(context: StageContext) -> dict[str, Any]:
     """Next-token prediction from nothing, or on from the parent."""
     from regrow.align.fit import fit_rows
     from regrow.align.rows import MixedRows, Rows
+    from regrow.align.turns import begin_as_words
     from regrow.corpus.tokenizer import Tokenizer
     from regrow.model.decoder import Decoder
     from regrow.model.induction import wire_induction
@@ -47,6 +50,7 @@ def pretrain(context: StageContext) -> dict[str, Any]:
     text = text_rows(context, settings.mixture, model, total, "text")
     supply: Rows = text
     changes: tuple[int, ...] = ()
+    alters = {}
     if settings.finish:
         shown = conversations(context, "demonstrations", "instructions")
         answers = conversation_rows(context, model, tokenizer, shown)
@@ -54,6 +58,8 @@ def pretrain(context: StageContext) -> dict[str, Any]:
         start = round(total * (1 - settings.finish.portion))
         supply = MixedRows([text, answers], [1 - share, share], total, context.seed, start)
         changes = (start,)
+        if not holds_turns(context.parent):
+            alters = {start: partial(begin_as_words, tokenizer=tokenizer)}
     summary = fit_rows(
         model,
         supply,
@@ -63,6 +69,7 @@ def pretrain(context: StageContext) -> dict[str, Any]:
         packing=settings.packing,
         progress=context.progress,
         marks=on_the_way(context, settings.measure_at, model, tokenizer, total),
+        alters=alters,
     )
     save(context, model, tokenizer)
     flops = model.config.flops_per_token() * summary.tokens

@@ -15,7 +15,7 @@ from regrow.tree.stage import StageContext
 from regrow.tree.stages.materials import (
     conversations,
     fitting,
-    parent_of,
+    pupil_of,
     read,
     save,
     some,
@@ -37,7 +37,7 @@ def rlhf(context: StageContext) -> dict[str, Any]:
     """A reward model on rated samples, then PPO against it with KL and a pretraining mix."""
     node, settings = context.node, context.node.settings if context.node else None
     assert node is not None and isinstance(settings, RlhfSettings)
-    model, tokenizer = parent_of(context)
+    model, tokenizer = pupil_of(context)
     record: dict[str, Any] = {}
     if settings.dialogue and settings.tuning_tokens:
         model, record["dialogue_tuning"] = _dialogue_tuning(context, settings, model, tokenizer)

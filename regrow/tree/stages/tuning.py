@@ -19,7 +19,7 @@ from regrow.tree.stages.materials import (
     conversations,
     fitting,
     on_the_way,
-    parent_of,
+    pupil_of,
     read,
     save,
     text_rows,
@@ -166,7 +166,7 @@ def supervised(context: StageContext) -> dict[str, Any]:
     """Tuning on demonstrations."""
     node, settings = context.node, context.node.settings if context.node else None
     assert node is not None and isinstance(settings, SupervisedSettings)
-    model, tokenizer = parent_of(context)
+    model, tokenizer = pupil_of(context)
     shown = conversations(context, "demonstrations", "instructions")
     record = tune(context, model, tokenizer, settings, shown, node.tokens, context.folder)
     save(context, model, tokenizer)
@@ -185,7 +185,7 @@ def feedme(context: StageContext) -> dict[str, Any]:
 
     node, settings = context.node, context.node.settings if context.node else None
     assert node is not None and isinstance(settings, FeedmeSettings)
-    model, tokenizer = parent_of(context)
+    model, tokenizer = pupil_of(context)
     source = context.parent
     assert source is not None
     shown: list[Conversation] = []

@@ -9,7 +9,7 @@ from regrow.errors import RegrowError
 from regrow.records import Conversation
 from regrow.tree.settings import GrpoSettings
 from regrow.tree.stage import StageContext
-from regrow.tree.stages.materials import conversations, fitting, parent_of, save
+from regrow.tree.stages.materials import conversations, fitting, pupil_of, save
 from regrow.tree.stages.reinforcement import grown, loop_words, pretraining_rows
 
 
@@ -20,7 +20,7 @@ def grpo(context: StageContext) -> dict[str, Any]:
 
     settings = context.node.settings if context.node else None
     assert isinstance(settings, GrpoSettings)
-    model, tokenizer = parent_of(context)
+    model, tokenizer = pupil_of(context)
     shown = verifiable(conversations(context, "demonstrations", "instructions"))
     wanted = [one for one in shown if one.check["kind"] in settings.verify]
     prompts = fitting(wanted, model, tokenizer, settings.length)
