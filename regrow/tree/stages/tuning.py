@@ -19,6 +19,7 @@ from regrow.tree.stages.materials import (
     conversations,
     fitting,
     on_the_way,
+    parent_of,
     pupil_of,
     read,
     save,
@@ -162,11 +163,16 @@ def _replayed(
     return text_rows(context, settings.mixture, model, total, "replay", length)
 
 
+def _pupil(context: StageContext, settings: SupervisedSettings) -> tuple[Any, Any]:
+    """Who is to be tuned. An adapter is for the parent as it is."""
+    return (parent_of if settings.lora else pupil_of)(context)
+
+
 def supervised(context: StageContext) -> dict[str, Any]:
     """Tuning on demonstrations."""
     node, settings = context.node, context.node.settings if context.node else None
     assert node is not None and isinstance(settings, SupervisedSettings)
-    model, tokenizer = pupil_of(context)
+    model, tokenizer = _pupil(context, settings)
     shown = conversations(context, "demonstrations", "instructions")
     record = tune(context, model, tokenizer, settings, shown, node.tokens, context.folder)
     save(context, model, tokenizer)
@@ -185,7 +191,7 @@ def feedme(context: StageContext) -> dict[str, Any]:
 
     node, settings = context.node, context.node.settings if context.node else None
     assert node is not None and isinstance(settings, FeedmeSettings)
-    model, tokenizer = pupil_of(context)
+    model, tokenizer = _pupil(context, settings)
     source = context.parent
     assert source is not None
     shown: list[Conversation] = []
