@@ -2,9 +2,8 @@
 
 Pretraining never meets these tokens, and the softmax drives all rows that it never meets into one
 direction: the first tuning would have to learn from nothing what ends a question and what calls for
-an answer, and what a base can do in plain text would hardly carry over into turns. A new token
-begins best as the mean of words that mean it (Hewitt 2021, "Initializing new word embeddings for
-pretrained language models", compares ways; here the words are those of its place).
+an answer, and what a base can do in plain text would hardly carry over into turns. (New tokens are
+usually begun at the mean of all rows, as in Hewitt 2021; here at that of the words in their place.)
 """
 
 from __future__ import annotations
