@@ -54,14 +54,14 @@ def speeds(recipe: Recipe, runs: Path, jobs: int) -> Speeds:
     threads = max(1, edge.cores() // jobs)
     vocabulary = recipe.corpus.tokenizer.vocabulary
     shapes = {name: model.config(vocabulary).to_dict() for name, model in recipe.models.items()}
-    key = sha256_json([edge.machine(), edge.versions(), threads, jobs, shapes, "busy"])[:16]
+    key = sha256_json([edge.machine(), edge.versions(), threads, jobs, shapes])[:16]
     memory = runs / "calibration.json"
     known: dict[str, Any] = read_json(memory) if memory.is_file() else {}
     if key not in known or time.time() - known[key]["at"] > _FRESH:
         known[key] = {"at": time.time(), **_measure(shapes, jobs, threads)}
         write_json(memory, known)
     found = known[key]
-    return Speeds(found["tokens_per_s"], found["precision"], threads, found["busy"])
+    return Speeds(found["tokens_per_s"], found["precision"], threads, found.get("busy", 1.0))
 
 
 def _measure(shapes: Mapping[str, Any], jobs: int, threads: int) -> dict[str, Any]:
