@@ -74,7 +74,10 @@ def find_file(folder: Path, name: str, task: str) -> Path:
     for path in (folder / bare, folder / f"{bare}.gz"):
         if path.is_file():
             return path
-    raise RegrowError(f"task {task}: {folder / bare} is not there; name the folder with --data")
+    raise RegrowError(
+        f"task {task}: {folder / bare} is not there; name the folder with --data, in a recipe by "
+        "abilities.data"
+    )
 
 
 def read_rows(task: Task, folder: Path) -> list[tuple[str, Row]]:
