@@ -6,7 +6,8 @@ Texts are made of the sentences of the given documents, drawn anew for each text
 plausible and any amount of them is as varied as wanted; 5 % are near-copies and 3 % exact copies of
 others. Each process is sampled while it runs: the most memory it ever held (Linux's own mark), and
 what all held together at one time, shared pages counted once (PSS). `--limit` sets RLIMIT_DATA: the
-private memory in MB that the system grants each process, which is refused more.
+private memory in MB that the system grants each process, which is refused more; `private` is what the
+one that asked for most had been granted.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from regrow.files import read_jsonl
 
 FILE_MB = 25
+MEMORY = ("parent", "worker", "together", "private")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
@@ -104,28 +106,32 @@ def measure(command: Sequence[str], limit_mb: int) -> dict[str, float]:
     def limited() -> None:
         if limit_mb:
             resource.setrlimit(resource.RLIMIT_DATA, (limit_mb << 20, limit_mb << 20))
+            resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, 1 << 20))  # counted, a thread each
 
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     running = subprocess.Popen(
         command, preexec_fn=limited, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     peaks: dict[int, float] = {}
+    granted: dict[int, float] = {}
     together = 0.0
     while running.poll() is None:
         pids = family(running.pid)
         for pid in pids:
             peaks[pid] = max(peaks.get(pid, 0.0), _field(pid, "status", "VmHWM"))
+            granted[pid] = max(granted.get(pid, 0.0), _field(pid, "status", "VmData"))
         together = max(together, sum(_field(pid, "smaps_rollup", "Pss:") for pid in pids))
         time.sleep(0.5)
     if running.returncode:
         raise SystemExit(f"failed: {running.stderr.read()[-2000:]}")  # type: ignore[union-attr]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    others = [peak for pid, peak in peaks.items() if pid != running.pid]
+    others = [pid for pid in peaks if pid != running.pid]
     return {
         "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         "wall_s": time.perf_counter() - start,
         "parent": peaks[running.pid],
-        "worker": max(others, default=0.0),
+        "worker": max((peaks[pid] for pid in others), default=0.0),
+        "private": max(granted.values()),
         "together": together,
     }
 
@@ -139,8 +145,8 @@ def main() -> None:
     options, words = parser.parse_known_args()
     pool = sentences(options.path)
     print(f"{len(pool)} sentences; limit {options.limit or 'none'}; {' '.join(words)}")
-    print(f"{'MB':>6}{'documents':>11}{'CPU-s':>8}{'wall s':>8}{'parent':>8}{'worker':>8}"
-          f"{'together':>10}")  # fmt: skip
+    heads = (f"{name:>9}" for name in ("wall s", *MEMORY))
+    print(f"{'MB':>6}{'documents':>11}{'CPU-s':>8}{''.join(heads)}")
     for size in options.sizes:
         with tempfile.TemporaryDirectory(dir=options.work) as folder:
             made, out = Path(folder) / "in", Path(folder) / "out"
@@ -151,8 +157,8 @@ def main() -> None:
             row = measure(command, options.limit)
             report = json.loads((out / "report.json").read_text())
         documents = report["funnel"]["stages"][0]["documents"]
-        print(f"{size:6}{documents:11,}{row['cpu_s']:8.1f}{row['wall_s']:8.0f}{row['parent']:8.0f}"
-              f"{row['worker']:8.0f}{row['together']:10.0f}", flush=True)  # fmt: skip
+        figures = (f"{row[name]:9.0f}" for name in ("wall_s", *MEMORY))
+        print(f"{size:6}{documents:11,}{row['cpu_s']:8.1f}{''.join(figures)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ def main() -> None:
         sys.exit(_fail(str(error)))
     except OSError as error:
         sys.exit(_fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")))
+    except MemoryError as error:
+        less = "free some, or take less at once (a corpus: jobs, part_mb; training: rows)"
+        sys.exit(_fail(f"out of memory ({error}); {less}"))
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         sys.exit(130)

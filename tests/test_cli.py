@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tree_kit import Garden
 
+from regrow import cli
+
 
 @pytest.fixture
 def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
@@ -169,3 +171,19 @@ def test_json_of_a_run_lists_what_was_done(garden: Garden) -> None:
     _, out, _ = garden.grow("--to", "oak", "--json")
     told = json.loads(out)
     assert told["grown"] == ["world", "corpus", "oak", "oak/measure", "report"]
+
+
+def test_want_of_memory_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def starve() -> None:
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(cli, "app", starve)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == (
+        "error: out of memory (Unable to allocate 9 GiB); free some, or take less at once"
+        " (a corpus: jobs, part_mb; training: rows)\n"
+    )

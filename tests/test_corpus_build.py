@@ -13,6 +13,7 @@ import pytest
 from corpus_kit import SMALL, story, write_jsonl
 
 from regrow.corpus.build import build, damaged
+from regrow.corpus.parts import read_pages
 from regrow.corpus.settings import CorpusSettings, DeduplicateSettings, QualitySettings
 from regrow.corpus.shards import Shards
 from regrow.corpus.tokenizer import Tokenizer
@@ -137,6 +138,17 @@ def test_a_part_that_is_damaged_in_between_is_made_anew(
         path.write_bytes(path.read_bytes()[:-9])
     build(inputs, tmp_path / "out", PARTS)
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
+
+
+def test_a_part_that_memory_does_not_suffice_for_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starve(path: Path) -> None:
+        raise pa.ArrowMemoryError(f"malloc failed for {path.name}")
+
+    monkeypatch.setattr(pq, "ParquetFile", starve)
+    with pytest.raises(MemoryError, match=r"part\.parquet"):
+        read_pages(tmp_path / "part.parquet")
 
 
 def test_a_finished_build_is_left_alone_until_it_is_damaged_or_asked_for_differently(

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from regrow.corpus import languages
 from regrow.corpus.identify import identify, languages_of, wrong_language
 from regrow.corpus.languages import most_likely
 from regrow.corpus.read import Page
@@ -91,3 +94,32 @@ def test_many_texts_at_once_have_the_languages_that_py3langid_finds_for_each() -
     assert np.allclose([p for _, p in found], [p for _, p in expected], atol=1e-5)
     assert found == [most_likely([text])[0] for text in texts]
     assert most_likely(["", "\x01"])[0] == ("und", 0.0)
+
+
+def test_the_model_is_unpacked_once_for_all_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = languages._arrays()
+    [folder] = (tmp_path / "regrow").iterdir()
+    assert {path.stem for path in folder.iterdir()} == set(first)
+    monkeypatch.setattr(languages.lzma, "open", None)  # not unpacked again
+    again = languages._arrays()
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert isinstance(again["nextmove"].base, np.memmap)
+
+
+@pytest.mark.parametrize("trouble", ["cut short", "a file in the way", "an array is missing"])
+def test_a_cache_that_cannot_be_used_is_done_without(
+    trouble: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = languages._arrays()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if trouble == "a file in the way":
+        (tmp_path / "regrow").write_text("")
+    else:
+        languages._arrays()
+        [array] = (tmp_path / "regrow").glob("*/nextmove.npy")
+        array.unlink() if trouble == "an array is missing" else array.write_bytes(b"short")
+    found = languages._arrays()
+    assert all(np.array_equal(whole[name], found[name]) for name in whole)

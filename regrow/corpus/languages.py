@@ -7,11 +7,20 @@ from its own few bytes. The answers are py3langid's own.
 
 from __future__ import annotations
 
+import io
+import lzma
+import os
+import shutil
+import tempfile
 import unicodedata
+import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +30,7 @@ _PIDGIN = "pcm"
 
 _BETWEEN = b"\xff"  # in no UTF-8, so that no n-gram goes on behind it
 TOGETHER = 512  # texts scored in one go
+_ARRAYS = ("classes", "pc", "ptc", "nextmove", "nextmove_row", "out_feat")
 
 
 @dataclass(frozen=True)
@@ -39,19 +49,46 @@ class _Model:
 
 @cache
 def _model() -> _Model:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    loaded = LanguageIdentifier.from_model_file(MODEL_FILE)
-    names = tuple(loaded.nb_classes)
-    prior = np.asarray(loaded.nb_pc, np.float32)
+    arrays = _arrays()
+    names = tuple(arrays["classes"].tolist())
+    prior = arrays["pc"].astype(np.float32)
     prior[names.index(_PIDGIN)] = -np.inf
-    moves = np.frombuffer(loaded.tk_nextmove, loaded.tk_nextmove.typecode)  # 40 MB: not copied
-    row = np.asarray(loaded.tk_row, np.int32) << 8
+    moves = arrays["nextmove"]
+    row = arrays["nextmove_row"].astype(np.int32) << 8
     twins = tuple((names.index(n), i) for i, n in enumerate(names) if names.index(n) < i)
     return _Model(
-        names, loaded.nb_ptc, prior, moves, row,
-        np.asarray(loaded.tk_output, np.int32), _depth(moves, row), twins,
+        names, arrays["ptc"], prior, moves, row,
+        arrays["out_feat"].astype(np.int32), _depth(moves, row), twins,
     )  # fmt: skip
+
+
+def _arrays() -> dict[str, np.ndarray]:
+    """py3langid's arrays (68 MB): unpacked once into the user's cache and mapped from there, which
+    all processes share; into memory where that cannot be written."""
+    from py3langid.langid import MODEL_DIR, MODEL_FILE
+
+    packed = MODEL_DIR / MODEL_FILE
+    try:
+        folder = _unpacked(packed)
+        mapped = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+    except (OSError, RuntimeError, ValueError):  # no room, no home, a file cut short
+        mapped = np.load(io.BytesIO(lzma.decompress(packed.read_bytes())))
+    return {name: np.asarray(mapped[name]) for name in _ARRAYS}
+
+
+def _unpacked(packed: Path) -> Path:
+    """The folder of an LZMA-packed npz's arrays, one file each."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regrow"
+    folder = cache / f"py3langid-{version('py3langid')}"
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as making:
+            with lzma.open(packed) as source, open(f"{making}/npz", "w+b") as npz:
+                shutil.copyfileobj(source, npz)
+                zipfile.ZipFile(npz).extractall(f"{making}/arrays")
+            with suppress(OSError):  # another process was first
+                Path(making, "arrays").rename(folder)
+    return folder
 
 
 def _depth(moves: np.ndarray, row: np.ndarray) -> int:

@@ -104,6 +104,8 @@ def read_pages(path: Path) -> list[Page]:
 
     try:
         table = pq.ParquetFile(path).read()
+    except MemoryError:  # Arrow's own is an ArrowException as well
+        raise
     except (OSError, pa.ArrowException) as error:
         raise RegrowError(f"{path} is damaged ({error}); run again to make it anew") from error
     return [Page(*row) for row in zip(*(column.to_pylist() for column in table.columns))]
