@@ -6,8 +6,8 @@ Texts are made of the sentences of the given documents, drawn anew for each text
 plausible and any amount of them is as varied as wanted; 5 % are near-copies and 3 % exact copies of
 others. Each process is sampled while it runs: the most memory it ever held (Linux's own mark), and
 what all held together at one time, shared pages counted once (PSS). `--limit` sets RLIMIT_DATA: the
-private memory in MB that the system grants each process, which is refused more; `private` is what the
-one that asked for most had been granted.
+private memory in MB that the system grants each process, which is refused more; `private` is what
+the one that asked for most had been granted.
 """
 
 from __future__ import annotations
