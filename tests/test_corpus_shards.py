@@ -56,6 +56,18 @@ def test_every_token_leads_to_its_document(folder: Path) -> None:
             shards.document_at("town", outside)
 
 
+@pytest.mark.parametrize("documents", [0, 9, 120])
+def test_offsets_written_one_by_one_are_the_file_that_numpy_writes(
+    documents: int, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    rows = [(str(i), np.zeros(i, np.int64), 2 * i) for i in range(documents)]
+    entry = write_shards(tmp_path, {"web": rows}, tokenizer)["sources"]["web"]
+    np.save(tmp_path / "whole.npy", np.cumsum([0, *(i + 1 for i in range(documents))]))
+    assert (tmp_path / "web.offsets.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    assert entry["documents"] == documents
+    assert entry["tokens"] == sum(range(1, documents + 1))
+
+
 def test_tokens_are_little_endian_16_bit(folder: Path) -> None:
     shards = Shards.open(folder)
     assert shards.tokens("town").dtype == np.dtype("<u2")

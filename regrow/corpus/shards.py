@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from struct import Struct
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from regrow.errors import RegrowError
 from regrow.files import read_json, sha256_file, write_json
 
 BATCH = 512  # documents encoded at a time
+_OFFSET = Struct("<q")
 
 #: A document: its id, its tokens without the end, and its length in bytes.
 Encoded = tuple[str, np.ndarray, int]
@@ -42,6 +43,13 @@ def token_type(vocabulary: int) -> str:
     return "<u2" if vocabulary <= 65_536 else "<u4"
 
 
+def _head(file: BinaryIO, length: int) -> None:
+    """The head of an npy file of int64 [length]: as long for any length, so that it can be put
+    right once the rows that follow are counted."""
+    head = {"descr": "<i8", "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, head)
+
+
 def write_shards(
     folder: Path, sources: Mapping[str, Iterable[Encoded]], tokenizer: Tokenizer
 ) -> dict[str, Any]:
@@ -63,18 +71,24 @@ def write_shards(
             folder / f"{check_source_name(source)}{ending}"
             for ending in (".bin", ".offsets.npy", ".documents.txt")
         ]
-        offsets = array("q", [0])
-        size = 0
-        with open(files[0], "wb") as file, open(files[2], "w", encoding="utf-8") as names:
+        count = offset = size = 0
+        with (
+            open(files[0], "wb") as file,
+            open(files[1], "wb") as offsets,
+            open(files[2], "w", encoding="utf-8") as names,
+        ):
+            _head(offsets, 0)
+            offsets.write(_OFFSET.pack(0))
             for id_, tokens, length in documents:
                 file.write(tokens.astype(manifest["dtype"]).tobytes() + end)
                 names.write(f"{id_}\n")
-                offsets.append(offsets[-1] + len(tokens) + 1)
-                size += length
-        np.save(files[1], np.asarray(offsets, np.int64))
+                count, offset, size = count + 1, offset + len(tokens) + 1, size + length
+                offsets.write(_OFFSET.pack(offset))
+            offsets.seek(0)
+            _head(offsets, count + 1)
         manifest["sources"][source] = {
-            "documents": len(offsets) - 1,
-            "tokens": offsets[-1],
+            "documents": count,
+            "tokens": offset,
             "bytes": size,
             "sha256": {path.name: sha256_file(path) for path in files},
         }
