@@ -13,7 +13,7 @@ import pytest
 from corpus_kit import SMALL, story, write_jsonl
 
 from regrow.corpus.build import build, damaged
-from regrow.corpus.parts import read_pages
+from regrow.corpus.parts import Growing, read_pages
 from regrow.corpus.settings import CorpusSettings, DeduplicateSettings, QualitySettings
 from regrow.corpus.shards import Shards
 from regrow.corpus.tokenizer import Tokenizer
@@ -138,6 +138,20 @@ def test_a_part_that_is_damaged_in_between_is_made_anew(
         path.write_bytes(path.read_bytes()[:-9])
     build(inputs, tmp_path / "out", PARTS)
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("group", "groups"), [(1 << 20, 1), (100, 20), (250, 7)])
+def test_a_file_grows_in_groups_however_small_its_tables(
+    group: int, groups: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regrow.corpus.parts.GROUP_BYTES", group)
+    file = Growing(tmp_path / "grown.parquet")
+    for i in range(20):
+        file.add(pa.table({"number": [*range(13 * i, 13 * i + 13)]}))  # 104 bytes
+    file.close()
+    grown = pq.ParquetFile(tmp_path / "grown.parquet")
+    assert grown.read()["number"].to_pylist() == [*range(260)]
+    assert grown.num_row_groups == groups
 
 
 def test_a_part_that_memory_does_not_suffice_for_is_not_called_damaged(

@@ -21,6 +21,7 @@ from regrow.errors import RegrowError
 from regrow.files import read_json, sha256_file, write_json
 
 ROW_BITS = 24  # documents of a part, at most
+GROUP_BYTES = 8 << 20  # of a file that grows
 
 _TYPES = {"str": "string", "bytes | None": "binary", "int": "int64", "float | None": "float32"}
 
@@ -65,6 +66,39 @@ def write_table(path: Path, columns: Mapping[str, Any], group: int | None = None
 
     table = pa.table(dict(columns))
     pq.write_table(table, path, group, compression="lz4", write_statistics=True)
+
+
+class Growing:
+    """A Parquet file that tables are added to, in groups of some MB: each group leaves up to 20 kB
+    in memory until the file is closed, so that small parts must not be one each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer: Any = None
+        self._held: list[Any] = []
+
+    def add(self, table: Any) -> None:
+        """Add the rows of an Arrow table; all tables have the same columns."""
+        self._held.append(table)
+        if sum(held.nbytes for held in self._held) >= GROUP_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._held:
+            table = pa.concat_tables(self._held)
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self.path, table.schema, compression="zstd")
+            self._writer.write_table(table)
+            self._held = []
+
+    def close(self) -> None:
+        """Write what is left; there is no file if there was no table."""
+        self._write()
+        if self._writer is not None:
+            self._writer.close()
 
 
 def _schema() -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from regrow.corpus.engine import Watch
 from regrow.corpus.fertility import fertility
-from regrow.corpus.parts import once, write_table
+from regrow.corpus.parts import Growing, once, write_table
 from regrow.corpus.shards import Encoded, encoded, token_type, write_shards
 from regrow.corpus.stages.counting import DOCUMENT
 from regrow.corpus.stages.job import Job, Pipeline
@@ -131,27 +131,21 @@ def write_documents(pipeline: Pipeline, to: Path, heldout: set[str]) -> None:
 
     store = pipeline.store
     (to / "documents").mkdir(parents=True)
-    writers: dict[str, pq.ParquetWriter] = {}
-    decisions: pq.ParquetWriter | None = None
+    sources: dict[str, Growing] = {}
+    decisions = Growing(to / "decisions.parquet")
     put_by: list[dict[str, Any]] = []
     for part in store.parts:
         table = pq.read_table(store.path("documents", part), partitioning=None)
         table = table.cast(pa.schema([(name, pa.string()) for name in DOCUMENT]))
         for source in pc.unique(table["source"]).to_pylist():
-            if source not in writers:
-                path = to / "documents" / f"{source}.parquet"
-                writers[source] = pq.ParquetWriter(path, table.schema, compression="zstd")
-            writers[source].write_table(table.filter(pc.equal(table["source"], source)))
+            if source not in sources:
+                sources[source] = Growing(to / "documents" / f"{source}.parquet")
+            sources[source].add(table.filter(pc.equal(table["source"], source)))
         chosen = pc.is_in(table["id"], value_set=pa.array(sorted(heldout), pa.string()))
         put_by += table.filter(chosen).to_pylist()
-        rows = pq.read_table(store.path("decisions", part), partitioning=None)
-        if decisions is None:
-            path = to / "decisions.parquet"
-            decisions = pq.ParquetWriter(path, rows.schema, compression="zstd")
-        decisions.write_table(rows)
-    for writer in (*writers.values(), decisions):
-        if writer is not None:
-            writer.close()
+        decisions.add(pq.read_table(store.path("decisions", part), partitioning=None))
+    for file in (*sources.values(), decisions):
+        file.close()
     write_jsonl(to / "heldout.jsonl", put_by)
 
 
