@@ -34,7 +34,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), documents: Sequence[st
 
 
 def find_recipe(name: str) -> Path:
-    """The file of a recipe: a path, or a name in ./recipes or in the source tree's recipes."""
+    """The file of a recipe: a path, or a name in ./recipes or among those that come with regrow."""
     if name.endswith((".yaml", ".yml")):
         if not Path(name).is_file():
             raise RegrowError(f"recipe file {name} is not there")
@@ -51,7 +51,7 @@ def recipe_names() -> list[str]:
 
 
 def _folders() -> list[Path]:
-    return [Path("recipes"), Path(regrow.__file__).parent.parent / "recipes"]
+    return [Path("recipes"), Path(regrow.__file__).parent / "recipes"]
 
 
 def read_yaml(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
