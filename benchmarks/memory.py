@@ -1,6 +1,9 @@
 """Memory and processor time of a corpus build as its input grows, under a limit for each process.
 
     python benchmarks/memory.py DOCUMENTS.jsonl.gz --sizes 25 50 100 200 [--limit 200] [key=value]
+    python benchmarks/memory.py DOCUMENTS.jsonl.gz --sizes 10000 --limit 200 --work DIR
+
+A build that takes hours may be stopped: with the same `--work` it goes on, and so do its figures.
 
 Texts are made of the sentences of the given documents, drawn anew for each text, so that they are
 plausible and any amount of them is as varied as wanted; 5 % are near-copies and 3 % exact copies of
@@ -18,6 +21,8 @@ import os
 import random
 import re
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,7 +34,7 @@ from pathlib import Path
 from regrow.files import read_jsonl
 
 FILE_MB = 25
-MEMORY = ("parent", "worker", "together", "private")
+FIGURES = ("cpu_s", "wall_s", "parent", "worker", "together", "private")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
@@ -100,40 +105,51 @@ def _field(pid: int, file: str, name: str) -> float:
     return 0.0
 
 
-def measure(command: Sequence[str], limit_mb: int) -> dict[str, float]:
-    """Run a command and tell its processor seconds and how much memory (MB) it took."""
+def _seconds(pid: int) -> float:
+    """Processor time of a process so far."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(command: Sequence[str], limit_mb: int, seen: Path) -> dict[str, float]:
+    """Run a command and tell its processor seconds and how much memory (MB) it took, with what an
+    earlier run that was stopped has left in the file `seen`."""
 
     def limited() -> None:
         if limit_mb:
             resource.setrlimit(resource.RLIMIT_DATA, (limit_mb << 20, limit_mb << 20))
             resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, 1 << 20))  # counted, a thread each
 
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    before = json.loads(seen.read_text()) if seen.exists() else dict.fromkeys(FIGURES, 0.0)
+    start = time.perf_counter()
     running = subprocess.Popen(
         command, preexec_fn=limited, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    peaks: dict[int, float] = {}
-    granted: dict[int, float] = {}
-    together = 0.0
-    while running.poll() is None:
-        pids = family(running.pid)
-        for pid in pids:
-            peaks[pid] = max(peaks.get(pid, 0.0), _field(pid, "status", "VmHWM"))
-            granted[pid] = max(granted.get(pid, 0.0), _field(pid, "status", "VmData"))
-        together = max(together, sum(_field(pid, "smaps_rollup", "Pss:") for pid in pids))
-        time.sleep(0.5)
+    row, used = dict(before), dict[int, float]()
+    try:
+        while running.poll() is None:
+            pids = family(running.pid)
+            for pid in pids:
+                kind = "parent" if pid == running.pid else "worker"
+                row[kind] = max(row[kind], _field(pid, "status", "VmHWM"))
+                row["private"] = max(row["private"], _field(pid, "status", "VmData"))
+                used[pid] = max(used.get(pid, 0.0), _seconds(pid))
+            together = sum(_field(pid, "smaps_rollup", "Pss:") for pid in pids)
+            row["together"] = max(row["together"], together)
+            row["cpu_s"] = before["cpu_s"] + sum(used.values())
+            row["wall_s"] = before["wall_s"] + time.perf_counter() - start
+            seen.with_suffix(".new").write_text(json.dumps(row))
+            seen.with_suffix(".new").replace(seen)
+            time.sleep(0.5)
+    finally:
+        running.terminate()
+        running.wait()
     if running.returncode:
         raise SystemExit(f"failed: {running.stderr.read()[-2000:]}")  # type: ignore[union-attr]
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    others = [pid for pid in peaks if pid != running.pid]
-    return {
-        "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "wall_s": time.perf_counter() - start,
-        "parent": peaks[running.pid],
-        "worker": max((peaks[pid] for pid in others), default=0.0),
-        "private": max(granted.values()),
-        "together": together,
-    }
+    return row
 
 
 def main() -> None:
@@ -141,26 +157,32 @@ def main() -> None:
     parser.add_argument("path", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[25, 50, 100, 200])
     parser.add_argument("--limit", type=int, default=0, help="RLIMIT_DATA of each process, MB")
-    parser.add_argument("--work", type=Path, help="where to build; a temporary folder otherwise")
+    parser.add_argument("--work", type=Path, help="where to build, and to go on with that")
     options, words = parser.parse_known_args()
     pool = sentences(options.path)
     print(f"{len(pool)} sentences; limit {options.limit or 'none'}; {' '.join(words)}")
-    heads = (f"{name:>9}" for name in ("wall s", *MEMORY))
-    print(f"{'MB':>6}{'documents':>11}{'CPU-s':>8}{''.join(heads)}")
+    print(f"{'MB':>6}{'documents':>11}{''.join(f'{name:>9}' for name in FIGURES)}")
     for size in options.sizes:
-        with tempfile.TemporaryDirectory(dir=options.work) as folder:
-            made, out = Path(folder) / "in", Path(folder) / "out"
-            made.mkdir()
-            write(made, pool, size)
+        with tempfile.TemporaryDirectory() as passing:
+            folder = Path(options.work or passing) / str(size)
+            made, out = folder / "in", folder / "out"
+            if not made.exists():
+                making = folder / "making"
+                shutil.rmtree(making, ignore_errors=True)
+                making.mkdir(parents=True)
+                write(making, pool, size)
+                making.rename(made)
             command = [sys.executable, "-m", "regrow.cli", "corpus", "build", f"text={made}"]
             command = [*command[:5], "--input", command[5], "--output", str(out), *words]
-            row = measure(command, options.limit)
+            row = measure(command, options.limit, folder / "figures.json")
             report = json.loads((out / "report.json").read_text())
+            shutil.rmtree(folder)
         documents = report["funnel"]["stages"][0]["documents"]
-        figures = (f"{row[name]:9.0f}" for name in ("wall_s", *MEMORY))
-        print(f"{size:6}{documents:11,}{row['cpu_s']:8.1f}{''.join(figures)}", flush=True)
+        figures = (f"{row[name]:9.0f}" for name in FIGURES)
+        print(f"{size:6}{documents:11,}{''.join(figures)}", flush=True)
 
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main()
