@@ -194,6 +194,7 @@ def _tell(
     verdicts: Sequence[Verdict], chosen: Sequence[Claim], later: dict[str, float], folder: Path,
     markdown: Path | None, json: bool,
 ) -> None:  # fmt: skip
+    from regrow.claims.claim import ledger
     from regrow.claims.markdown import summary
     from regrow.claims.page import write_pages
     from regrow.claims.store import keep_verdicts, to_row
@@ -202,7 +203,7 @@ def _tell(
     keep_verdicts(folder, verdicts)
     page = write_pages(folder / "report", verdicts, chosen)
     if markdown is not None:
-        write_atomic(markdown, summary(verdicts, chosen))
+        write_atomic(markdown, summary(verdicts, list(ledger().values())))
     if json:
         print_json({"verdicts": [to_row(one) for one in verdicts], "not_run": later})
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -56,8 +57,9 @@ def summary(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> str:
 
 
 def _runs(verdicts: Sequence[Verdict]) -> set[str]:
-    """The runs whose nodes were read."""
-    return {node.parent.name for verdict in verdicts for one in verdict.evidence
+    """The trees whose nodes were read, or from which a claim grew arms of its own."""
+    return {re.sub(r"-[0-9a-f]{8}$", "", node.parent.name)
+            for verdict in verdicts for one in verdict.evidence
             for node in one.nodes.values()}  # fmt: skip
 
 
