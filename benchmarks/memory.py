@@ -172,8 +172,8 @@ def main() -> None:
                 making.mkdir(parents=True)
                 write(making, pool, size)
                 making.rename(made)
-            command = [sys.executable, "-m", "regrow.cli", "corpus", "build", f"text={made}"]
-            command = [*command[:5], "--input", command[5], "--output", str(out), *words]
+            build = [sys.executable, "-m", "regrow.cli", "corpus", "build"]
+            command = [*build, "--input", f"text={made}", "--output", str(out), *words]
             row = measure(command, options.limit, folder / "figures.json")
             report = json.loads((out / "report.json").read_text())
             shutil.rmtree(folder)

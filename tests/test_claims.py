@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tree_kit import Garden, Inline
 
 from regrow.claims import evidence
 from regrow.claims import grow as growing
-from regrow.claims.arms import check, made_of, place
+from regrow.claims.arms import Place, check, made_of, place, tree_of
 from regrow.claims.claim import ledger
 from regrow.claims.difference import compare
 from regrow.claims.effects import Evidence, find
@@ -343,6 +344,13 @@ def test_pages_and_markdown_tell_effect_seeds_and_what_waits(tmp_path: Path) -> 
     assert "| A7 | undecided | supported | a 3, b 1 | rules | up | +0." in text
     assert "**A5** Generalising to unseen tasks" in text
     assert "Waits for retrieval at answering time" in text
+
+
+def test_the_tree_of_a_run_is_read_off_its_name() -> None:
+    plain = Place("laptop", (), "davinci", "a", 3)
+    changed = replace(plain, overrides=("nodes.davinci.tokens=1k",))
+    assert changed.run != plain.run == "laptop-a-3"
+    assert tree_of(changed.run) == tree_of(plain.run) == plain.run
 
 
 def test_made_of_does_not_count_names(garden: Garden) -> None:

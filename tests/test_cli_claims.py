@@ -62,11 +62,10 @@ def test_trees_are_judged_and_told_in_all_forms(garden: Garden, tmp_path: Path) 
     assert "runs/nothing" in errors
 
 
-def test_the_ledger_as_markdown_names_what_was_not_run(garden: Garden) -> None:
+@pytest.mark.parametrize("asked", ["--all", "A3"])
+def test_the_ledger_as_markdown_names_what_was_not_run(garden: Garden, asked: str) -> None:
     garden.call("run", "sapling", "name=tree")
-    code, _, errors = garden.call(
-        "claims", "--all", "--from", "runs/tree", "--markdown", "claims.md"
-    )
+    code, _, errors = garden.call("claims", asked, "--from", "runs/tree", "--markdown", "claims.md")
     assert code == 0, errors
     text = (garden.folder / "claims.md").read_text()
     assert "## Not run" in text

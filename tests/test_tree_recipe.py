@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from tree_kit import Garden
 
+import regrow
 from regrow.errors import RegrowError
 from regrow.tree.fingerprint import Digests, node_inputs, real_data
-from regrow.tree.load import load_recipe
+from regrow.tree.load import find_recipe, load_recipe, recipe_names
 
 
 @pytest.fixture
@@ -207,6 +208,13 @@ def test_paths_mean_the_same_from_any_folder(garden: Garden) -> None:
     assert recipe.documents is not None and recipe.data is not None
     assert recipe.documents.paths == (str(garden.folder / "texts"),)
     assert recipe.data.folder == str(garden.folder / "real")
+
+
+def test_recipes_come_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    package = Path(regrow.__file__).parent
+    assert find_recipe("laptop").is_relative_to(package)
+    assert {"laptop", "seedling", "documents"} <= set(recipe_names())
 
 
 @pytest.mark.parametrize("name", ["laptop", "seedling"])

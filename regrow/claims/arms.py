@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,11 @@ SWEEP_SEED = 1000
 _COMPUTE = 0.05
 #: What names a thing and does not make it what it is.
 _NAMES = ("name", "stands_for", "claim", "arm", "parent", "model", "settings.mixture")
+
+
+def tree_of(run: str) -> str:
+    """The name of a run without the digest of what a claim changed (`Place.run`)."""
+    return re.sub(r"-[0-9a-f]{8}$", "", run)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from regrow.claims.arms import tree_of
 from regrow.claims.claim import Claim
 from regrow.claims.verdict import Reading, Verdict, would_change
 from regrow.evaluate.statistics import holm
@@ -58,7 +58,7 @@ def summary(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> str:
 
 def _runs(verdicts: Sequence[Verdict]) -> set[str]:
     """The trees whose nodes were read, or from which a claim grew arms of its own."""
-    return {re.sub(r"-[0-9a-f]{8}$", "", node.parent.name)
+    return {tree_of(node.parent.name)
             for verdict in verdicts for one in verdict.evidence
             for node in one.nodes.values()}  # fmt: skip
 
