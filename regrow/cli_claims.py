@@ -99,7 +99,7 @@ def claims(
         verdicts = [
             judge(one, evidence_of(one, folder, wanted, planner.seeds_of(one))) for one in able
         ]
-    _tell(verdicts, chosen, later, folder, markdown, json)
+    _tell(verdicts, later, folder, markdown, json)
 
 
 def _fits(claim: Claim) -> bool:
@@ -191,8 +191,8 @@ def _list(chosen: Sequence[Claim], folder: Path, json: bool) -> None:
 
 
 def _tell(
-    verdicts: Sequence[Verdict], chosen: Sequence[Claim], later: dict[str, float], folder: Path,
-    markdown: Path | None, json: bool,
+    verdicts: Sequence[Verdict], later: dict[str, float], folder: Path, markdown: Path | None,
+    json: bool,
 ) -> None:  # fmt: skip
     from regrow.claims.claim import ledger
     from regrow.claims.markdown import summary
@@ -201,9 +201,10 @@ def _tell(
     from regrow.files import write_atomic
 
     keep_verdicts(folder, verdicts)
-    page = write_pages(folder / "report", verdicts, chosen)
+    claims = list(ledger().values())  # what was not asked for is told as not run
+    page = write_pages(folder / "report", verdicts, claims)
     if markdown is not None:
-        write_atomic(markdown, summary(verdicts, list(ledger().values())))
+        write_atomic(markdown, summary(verdicts, claims))
     if json:
         print_json({"verdicts": [to_row(one) for one in verdicts], "not_run": later})
         return
