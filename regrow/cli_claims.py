@@ -197,14 +197,21 @@ def _tell(
     from regrow.claims.claim import ledger
     from regrow.claims.markdown import summary
     from regrow.claims.page import write_pages
-    from regrow.claims.store import keep_verdicts, to_row
+    from regrow.claims.store import earlier_verdicts, keep_verdicts, to_row
     from regrow.files import write_atomic
 
     keep_verdicts(folder, verdicts)
-    claims = list(ledger().values())  # what was not asked for is told as not run
-    page = write_pages(folder / "report", verdicts, claims)
+    judged = {one.claim.id: one for one in verdicts if one.evidence}
+    earlier, gone = earlier_verdicts(folder, judged)
+    for id in gone:
+        print(f"{id} was judged before, but its nodes are not there any more: left out of the page",
+              file=sys.stderr)  # fmt: skip
+    judged |= {one.claim.id: one for one in earlier}
+    claims = list(ledger().values())
+    known = [judged[one.id] for one in claims if one.id in judged]
+    page = write_pages(folder / "report", known, claims)
     if markdown is not None:
-        write_atomic(markdown, summary(verdicts, claims))
+        write_atomic(markdown, summary(known, claims))
     if json:
         print_json({"verdicts": [to_row(one) for one in verdicts], "not_run": later})
         return

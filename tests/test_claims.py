@@ -22,6 +22,7 @@ from regrow.claims.difference import compare
 from regrow.claims.effects import Evidence, find
 from regrow.claims.markdown import summary
 from regrow.claims.page import write_pages
+from regrow.claims.store import earlier_verdicts, keep_verdicts
 from regrow.claims.values import placements
 from regrow.claims.verdict import judge
 from regrow.errors import RegrowError
@@ -187,6 +188,30 @@ def test_arms_without_the_ability_refute_nothing(tmp_path: Path) -> None:
     assert "no arm has the ability" in verdict.why[0]
 
 
+@pytest.mark.parametrize(
+    ("wet", "dry", "predicted", "word"),
+    [
+        (0.97, 0.97, "up", "undecided"),  # .1 more is not to be had
+        (0.5, 0.97, "up", "refuted"),  # it fell
+        (0.8, 0.8, "up", "refuted"),
+        (0.03, 0.03, "down", "undecided"),
+        (0.97, 0.97, "down", "refuted"),  # there was room to fall
+    ],
+)
+def test_a_control_without_room_refutes_nothing(
+    tmp_path: Path, wet: float, dry: float, predicted: str, word: str
+) -> None:
+    claim = kit.claim()
+    measure = claim.measures[0].model_copy(update={"predicted": predicted})
+    claim = claim.model_copy(update={"measures": (measure,)})
+    verdict = judge(claim, kit.evidence(tmp_path, steady(wet, dry), {"a": 6, "b": 6}, items=600))
+    assert verdict.word == word
+    found = verdict.readings[0].found
+    assert found is not None
+    left = 1 - found.arms["dry"] if predicted == "up" else found.arms["dry"]
+    assert found.room == pytest.approx(left)
+
+
 def test_an_effect_is_the_difference_of_means_in_every_run(tmp_path: Path) -> None:
     claim = kit.claim()
     kit.outcomes(tmp_path / "wet", {"i": 1.0, "j": 1.0, "k": 0.0, "only here": 1.0})
@@ -344,6 +369,27 @@ def test_pages_and_markdown_tell_effect_seeds_and_what_waits(tmp_path: Path) -> 
     assert "| A7 | undecided | supported | a 3, b 1 | rules | up | +0." in text
     assert "**A5** Generalising to unseen tasks" in text
     assert "Waits for retrieval at answering time" in text
+
+
+def test_claims_judged_before_are_judged_again_from_their_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {id: kit.claim(id=id) for id in ("A7", "A8")}
+    monkeypatch.setattr("regrow.claims.store.ledger", lambda: known)
+    for claim in known.values():
+        runs = kit.evidence(tmp_path / claim.id, steady(0.8, 0.3), {"a": 5, "b": 3})
+        grown = claim.model_copy(update={"recipe": "bush"})
+        keep_verdicts(tmp_path, [judge(grown, runs)])
+    found, gone = earlier_verdicts(tmp_path, {"A8"})
+    assert gone == []
+    (verdict,) = found
+    assert (verdict.word, verdict.claim.id, verdict.claim.recipe) == ("supported", "A7", "bush")
+    shutil.rmtree(tmp_path / "A7" / "b-1" / "wet")
+    found, gone = earlier_verdicts(tmp_path, ())
+    assert ([one.claim.id for one in found], gone) == (["A8"], ["A7"])
+    others = known["A8"].model_copy(update={"arms": {"wet": known["A8"].arms["wet"]}})
+    known["A8"] = others
+    assert earlier_verdicts(tmp_path, ()) == ([], ["A7", "A8"])
 
 
 def test_the_tree_of_a_run_is_read_off_its_name() -> None:

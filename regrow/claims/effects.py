@@ -42,7 +42,8 @@ class Found:
     `whole` is the mean over world variants with its interval, `by_variant` the effect in each,
     `arms` the mean of each term or arm, by label. `twin` is the effect on the continuous measure
     beside it. `able` says whether any arm rises above chance
-    by what matters; None where the line has no chance level.
+    by what matters; None where the line has no chance level. `room` is the largest effect as
+    predicted that the arms leave room for; None where nothing bounds it.
     """
 
     measure: Measure
@@ -52,6 +53,7 @@ class Found:
     arms: Mapping[str, float]
     able: bool | None
     twin: Effect | None = None
+    room: float | None = None
 
 
 def find(claim: Claim, measure: Measure, evidence: Sequence[Evidence]) -> Found | None:
@@ -89,7 +91,23 @@ def find(claim: Claim, measure: Measure, evidence: Sequence[Evidence]) -> Found 
     if measure.twin and measure.statistic == "contrast":
         beside = find(claim, _beside(measure), evidence)
         twin = beside.whole if beside else None
-    return Found(measure, whole, by_variant, seeds, means, able, twin)
+    return Found(measure, whole, by_variant, seeds, means, able, twin, _room(claim, measure, means))
+
+
+def _room(claim: Claim, measure: Measure, means: Mapping[str, float]) -> float | None:
+    """The effect if all that is predicted to rise (fall) did so to 1 (0), the other arms as found.
+
+    Of a contrast of shares alone: a control that has .92 right leaves room for a gain of .08.
+    """
+    if measure.statistic != "contrast" or measure.predicted not in ("up", "down"):
+        return None
+    terms = terms_of(claim, measure)
+    if any(line.unit != "share" for _, line, _ in terms):
+        return None
+    end = 1.0 if measure.predicted == "up" else 0.0
+    labels = [_label(measure, arm, line.name) for arm, line, _ in terms]
+    return abs(sum(weight * (end if weight > 0 else means[label])
+                   for label, (*_, weight) in zip(labels, terms)))  # fmt: skip
 
 
 def _beside(measure: Measure) -> Measure:

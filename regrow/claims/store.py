@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from regrow.claims.verdict import Reading, Verdict
+from regrow.claims.claim import ledger
+from regrow.claims.effects import Evidence
+from regrow.claims.verdict import Reading, Verdict, judge
 from regrow.evaluate.replication import Effect
 from regrow.files import read_json, write_json
 
@@ -21,6 +23,7 @@ def to_row(verdict: Verdict) -> dict[str, Any]:
     return {
         "id": verdict.claim.id,
         "statement": verdict.claim.statement,
+        "recipe": verdict.claim.recipe,
         "word": verdict.word,
         "leans": verdict.leans,
         "why": list(verdict.why),
@@ -72,3 +75,31 @@ def keep_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
     rows = {verdict.claim.id: to_row(verdict) for verdict in verdicts if verdict.evidence}
     if rows:
         write_json(folder / FILE, known_verdicts(folder) | rows)
+
+
+def earlier_verdicts(folder: Path, but: Collection[str]) -> tuple[list[Verdict], list[str]]:
+    """Claims judged before, by the rule and ledger of today, and ids of those whose nodes are gone.
+
+    `but` are ids that are left out. A claim whose arms are others today counts as gone.
+    """
+    found, gone = [], []
+    for id, row in known_verdicts(folder).items():
+        if id in but or id not in ledger():
+            continue
+        claim = ledger()[id]
+        claim = claim.model_copy(update={"recipe": row.get("recipe", claim.recipe)})
+        evidence = [
+            Evidence(one["variant"], one["seed"],
+                     {arm: Path(path) for arm, path in one["nodes"].items()})
+            for one in row["evidence"]
+        ]  # fmt: skip
+        there = all(
+            one.nodes.keys() == claim.arms.keys()
+            and all((node / "scores.json").is_file() for node in one.nodes.values())
+            for one in evidence
+        )
+        if there:
+            found.append(judge(claim, evidence))
+        else:
+            gone.append(id)
+    return found, gone

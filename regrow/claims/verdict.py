@@ -84,7 +84,8 @@ def read(measure: Measure, found: Found) -> tuple[Word, str]:
     the effect is at least what matters; refuted where the interval lies below what matters.
     `not_down`: supported where it lies above minus what matters, refuted where below it. `none`:
     supported where the 90 % interval lies within +- what matters (two one-sided tests), refuted
-    where the 95 % interval lies outside. Arms that all lack the ability refute nothing.
+    where the 95 % interval lies outside. Arms that all lack the ability refute nothing, nor does a
+    control that is so good that the others have no room for what matters, unless they are worse.
     """
     effect, matters = found.whole, measure.matters
     sign = -1 if measure.predicted in ("down", "not_up") else 1
@@ -115,6 +116,8 @@ def read(measure: Measure, found: Found) -> tuple[Word, str]:
     moved = word == "supported" and measure.predicted in ("up", "down")
     if found.able is False and not moved and not measure.absent_is_fine:
         return "undecided", "no arm has the ability, so nothing can be said of it"
+    if word == "refuted" and high >= 0 and found.room is not None and found.room < matters:
+        return "undecided", f"there is no room for {matters:g}: at most {found.room:.2g} is left"
     return word, why
 
 
