@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from rich.console import Console
 from test_serve import ANSWER, CONTEXT, PAGE, QUESTION, SECOND, SECOND_ANSWER, run
 
+from regrow.files import write_json
 from regrow.records import Message
 from regrow.serve.chat import chat
 from regrow.serve.speaker import Speaker
@@ -36,6 +38,21 @@ def test_the_terminal_holds_a_conversation(run: Path) -> None:
     shown = talk(run / "tuned", QUESTION, SECOND, "/quit", "never read")
     assert "tuned answers." in shown
     assert shown.splitlines()[1:] == [ANSWER, SECOND_ANSWER]
+
+
+def test_the_greeting_shows_what_the_report_asks(run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(run, tmp_path / "run")
+    rows = [
+        {"prompt": "A grey day", "asked": "plain"},
+        {"prompt": "user: Hm.\nuser: Hm?", "asked": "chat"},
+        *({"prompt": f"Who is {name}?", "asked": "chat"} for name in "ABCD"),
+    ]
+    for node in ("tuned", "base"):
+        write_json(run / node / "samples.json", rows)
+    shown = talk(run / "tuned", "/quit").splitlines()
+    assert shown[0].endswith("For example:")
+    assert shown[1:] == ["  Who is A?", "  Who is B?", "  Who is C?"]
+    assert talk(run / "base", "/quit").splitlines()[1:] == ["  A grey day"]
 
 
 def test_a_reset_forgets_the_conversation(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

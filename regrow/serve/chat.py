@@ -10,6 +10,7 @@ from rich.console import Console
 from regrow.align.feedback import best_of
 from regrow.align.reward import RewardModel, load_reward
 from regrow.errors import RegrowError
+from regrow.files import read_json
 from regrow.generate.sampler import Sampling
 from regrow.records import Message
 from regrow.serve.speaker import Speaker
@@ -63,7 +64,21 @@ class Talk:
     def greet(self) -> None:
         """Say who is there and what can be done."""
         does = "answers" if self.speaker.chat else "is a base model: it continues your text"
-        self.console.print(f"{self.speaker.name} {does}. {HELP}.", style="dim", markup=False)
+        told = f"{self.speaker.name} {does}. {HELP}."
+        examples = self._examples()
+        self.console.print(f"{told} For example:" if examples else told, style="dim", markup=False)
+        for prompt in examples:
+            self.console.print(f"  {prompt}", style="dim", markup=False, soft_wrap=True)
+
+    def _examples(self) -> list[str]:
+        """What one might say: three of the questions that the report asks every node, the page
+        that it begins for a base."""
+        path = self.folder / "samples.json"
+        rows = read_json(path) if path.is_file() else []
+        if not self.speaker.chat:
+            return [row["prompt"] for row in rows[:1]]
+        told = [row["prompt"] for row in rows if row["asked"] == "chat"]
+        return [prompt for prompt in told if "\n" not in prompt][:3]
 
     def take(self, line: str) -> bool:
         """Do what a line says; false to leave."""
