@@ -123,7 +123,6 @@ class Run:
         settings: TrainSettings,
         folder: Path,
         checkpoints: Checkpoints,
-        carry: Mapping[str, Tensor] | None,
         device: torch.device,
     ) -> None:
         self.settings, self.folder, self.device = settings, folder, device
@@ -149,8 +148,6 @@ class Run:
         if saved is None:
             self.metrics.truncate(0)
             torch.manual_seed(derive(settings.seed, "train"))
-            if carry is not None:
-                self.optimizer.carry(carry)
             self.save()
         else:
             self.restore(saved)
@@ -318,7 +315,6 @@ def train(
     settings: TrainSettings,
     folder: Path,
     progress: Progress = silent,
-    carry: Mapping[str, Tensor] | None = None,
     marks: Mapping[int, Keep] = MappingProxyType({}),
     alters: Mapping[int, Alter] = MappingProxyType({}),
 ) -> TrainSummary:
@@ -327,8 +323,7 @@ def train(
     `loss_of(model, batch)` gives the mean loss and its number of tokens; `batch_of(step, row,
     rows)` must be a pure function of its arguments. Writes `folder/metrics.jsonl` (one row a
     step) and `folder/checkpoints/`. `marks` and `alters` are called at their rows, again where a
-    run goes back over one. `carry` holds a parent's optimizer tensors; without it the
-    optimizer starts anew. The model and its batches go to `settings.device`; on return it is back
+    run goes back over one. The model and its batches go to `settings.device`; on return it is back
     where it was and holds the fp32 masters, or their average where `settings.optim.average` is set.
 
     Killed anywhere and called again, it ends with the same bits, given the same number of threads.
@@ -340,7 +335,7 @@ def train(
     home = next(model.parameters()).device
     saving = Checkpoints(folder / "checkpoints", settings.keep, spaced=settings.spaced)
     with devices.fork_random_state(device), stop_flag() as stopped, saving as checkpoints:
-        run = Run(model, settings, folder, checkpoints, carry, device)
+        run = Run(model, settings, folder, checkpoints, device)
         done = ([*run.plan, (settings.total, 0)])[run.state.step][0]
         progress(done, settings.total, phase=f"training on {device} in {run.precision.reason}")
         meter = Meter(model, run.precision, device)

@@ -210,12 +210,6 @@ class Optimizer:
         self.count = count
         self.trainable.publish()
 
-    def carry(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the moments of a parent's optimizer, and nothing else."""
-        carried = {name: tensors[name] for name in ("first", "second") if name in tensors}
-        kept = {name: t for name, t in self.tensors().items() if name not in ("first", "second")}
-        self.load(carried | kept, self.count)
-
     def release(self) -> None:
         """Give the model its fp32 weights as plain parameters: the average where one is kept."""
         if self.average is not None:
