@@ -137,6 +137,36 @@ def test_other_settings_on_the_same_folder_are_refused(tmp_path: Path) -> None:
     run(tmp_path, replace(SETTINGS, total=8, every=3))  # how often to save is not what is trained
 
 
+def test_other_data_or_another_start_on_the_same_folder_are_refused(tmp_path: Path) -> None:
+    from train_tiny import CONFIG
+
+    from regrow.train.loop import train
+
+    short = replace(SETTINGS, total=8)
+
+    def go_on(seed: int = 1, data: str = "a", factor: float = 1.0, width: int = 16) -> None:
+        model = Decoder(replace(CONFIG, width=width), seed=seed)
+        with torch.no_grad():
+            model.embedding.mul_(factor)
+        train(model, loss_of, batch_of, short, tmp_path, data=data)
+
+    go_on()
+    with pytest.raises(RegrowError, match="differs in data; give it what it began with, or delete"):
+        go_on(data="b")
+    with pytest.raises(RegrowError, match=r"differs in starting weights; .*delete that folder"):
+        go_on(seed=2)
+    with pytest.raises(RegrowError, match="differs in model and starting weights"):
+        go_on(width=8)
+    go_on(factor=1 + 1e-6)  # the same start, made with other threads
+
+
+def test_a_run_of_an_older_regrow_is_refused_in_words(tmp_path: Path) -> None:
+    from regrow.train.identity import check
+
+    with pytest.raises(RegrowError, match=r"an older regrow.*delete that folder"):
+        check("5e884898da28", {}, tmp_path)
+
+
 def test_progress_is_told_in_rows(tmp_path: Path) -> None:
     told: list[tuple[float, float]] = []
     run(tmp_path, progress=lambda done, total, **_: told.append((done, total)))

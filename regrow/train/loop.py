@@ -18,14 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regrow.errors import RegrowError
-from regrow.files import sha256_json, writing
+from regrow.files import writing
 from regrow.progress import Progress, silent
 from regrow.seeds import derive
 from regrow.train import device as devices
 from regrow.train import recovery
 from regrow.train.checkpoint import Checkpoint, Checkpoints
 from regrow.train.guard import Guard, GuardSettings, Reading
+from regrow.train.identity import check, identity
 from regrow.train.meter import Meter
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import choose
@@ -123,6 +123,7 @@ class Run:
         settings: TrainSettings,
         folder: Path,
         checkpoints: Checkpoints,
+        data: str,
         device: torch.device,
     ) -> None:
         self.settings, self.folder, self.device = settings, folder, device
@@ -132,10 +133,10 @@ class Run:
         self.changes = {self.step_of(row) for row in settings.changes}
         self.script = Script(settings.guard.script)
         checkpoints.reach = self.guard.reach
-        shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-        same = replace(settings, every=0, keep=0, spaced=0, device="")
-        self.identity = sha256_json([asdict(same), shapes])
+        self.identity = identity(model, settings, data)
         saved = checkpoints.load()
+        if saved is not None:
+            check(saved.meta["identity"], self.identity, checkpoints.folder)
         wanted = settings.precision
         wanted = saved.meta["precision"] if saved and wanted == "auto" else wanted
         self.precision = choose(wanted, device)
@@ -193,11 +194,6 @@ class Run:
 
     def restore(self, saved: Checkpoint) -> None:
         """Stand where the checkpoint was saved; the guard and the script have their own ways."""
-        if saved.meta["identity"] != self.identity:
-            raise RegrowError(
-                f"{self.checkpoints.folder} holds a run with other settings or another model; "
-                "delete that folder to start anew"
-            )
         self.optimizer.load(saved.tensors, saved.meta["count"])
         devices.set_random_state(self.device, saved.tensors)
         self.state = _State(**saved.meta["state"])
@@ -317,6 +313,7 @@ def train(
     progress: Progress = silent,
     marks: Mapping[int, Keep] = MappingProxyType({}),
     alters: Mapping[int, Alter] = MappingProxyType({}),
+    data: str = "",
 ) -> TrainSummary:
     """Train, or continue what `folder` holds, or return at once what it finished.
 
@@ -325,17 +322,18 @@ def train(
     step) and `folder/checkpoints/`. `marks` and `alters` are called at their rows, again where a
     run goes back over one. The model and its batches go to `settings.device`; on return it is back
     where it was and holds the fp32 masters, or their average where `settings.optim.average` is set.
+    `data` says in any words, a digest for example, what the batches are of.
 
     Killed anywhere and called again, it ends with the same bits, given the same number of threads.
     Ctrl-C or SIGTERM saves a checkpoint first and then raises KeyboardInterrupt. Raises RegrowError
-    when the checkpoints are of other settings, another process trains in the folder, the disk is
-    full, or the loss keeps diverging (`folder/diverged.md` then tells how).
+    when the checkpoints are of other settings, `data` or starting weights, another process holds
+    the folder, the disk is full, or the loss keeps diverging (`folder/diverged.md` tells how).
     """
     device = devices.pick(settings.device)
     home = next(model.parameters()).device
     saving = Checkpoints(folder / "checkpoints", settings.keep, spaced=settings.spaced)
     with devices.fork_random_state(device), stop_flag() as stopped, saving as checkpoints:
-        run = Run(model, settings, folder, checkpoints, device)
+        run = Run(model, settings, folder, checkpoints, data, device)
         done = ([*run.plan, (settings.total, 0)])[run.state.step][0]
         progress(done, settings.total, phase=f"training on {device} in {run.precision.reason}")
         meter = Meter(model, run.precision, device)
