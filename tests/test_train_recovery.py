@@ -124,6 +124,12 @@ def test_endless_trouble_ends_with_one_line_and_a_report(tmp_path: Path) -> None
     assert (tmp_path / "diverged.md").read_text() == text
 
 
+def test_trouble_without_end_is_told_also_where_checkpoints_are_far_apart(tmp_path: Path) -> None:
+    settings = TrainSettings(128, rows=2, precision="fp32", every=25, seed=3)
+    with pytest.raises(RegrowError, match="diverged at step 48 again after 3 rewinds"):
+        run_poisoned(tmp_path, set(range(27, 64)), settings=settings)
+
+
 def test_ignoring_lets_a_bad_batch_spoil_the_weights(tmp_path: Path) -> None:
     ignoring = replace(GUARDED, guard=GuardSettings("ignore"))
     summary, found = run_poisoned(tmp_path, {20}, settings=ignoring)
