@@ -108,6 +108,49 @@ def test_a_broken_last_checkpoint_falls_back_and_is_noted(
     assert last.name in summary.ledger[0]["why"]
 
 
+def stopped_at(folder: Path, call: int) -> None:
+    """A run that ends without a word in its `call`-th step."""
+    from train_tiny import CONFIG
+
+    from regrow.train.loop import train
+
+    calls = 0
+
+    class Stopped(Exception):
+        pass
+
+    def dying(model: Decoder, batch: torch.Tensor) -> tuple[torch.Tensor, int]:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Stopped
+        return loss_of(model, batch)
+
+    with pytest.raises(Stopped):
+        train(Decoder(CONFIG, seed=1), dying, batch_of, SETTINGS, folder)
+
+
+@pytest.mark.parametrize("left", [None, 3])
+def test_lost_metrics_are_told_and_the_rest_follows_what_is_left(
+    tmp_path: Path, whole: tuple[Path, torch.Tensor], left: int | None
+) -> None:
+    stopped_at(tmp_path, 18)
+    path = tmp_path / "metrics.jsonl"
+    rows = path.read_text().splitlines(keepends=True)
+    path.unlink() if left is None else path.write_text("".join(rows[:left]))
+    summary, _ = run(tmp_path)
+    assert metrics(tmp_path) == metrics(whole[0])[: left or 0] + metrics(whole[0])[14:]
+    assert summary.ledger[0]["why"] == "metrics.jsonl lacks rows of steps before 14"
+
+
+def test_another_torch_than_before_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_at(tmp_path, 18)
+    monkeypatch.setattr("regrow.train.loop._platform", lambda: {"threads": 1, "torch": "99"})
+    summary, _ = run(tmp_path)
+    why = f"torch changed from {torch.__version__} to 99; weights may differ in the last bits"
+    assert [event["why"] for event in summary.ledger] == [why]
+
+
 def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
     plain = replace(SETTINGS, precision="fp32", total=40, optim=OptimSettings("adamw", rate=1e-3))
 

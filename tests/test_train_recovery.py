@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from train_tiny import CONFIG, GUARDED, SETTINGS, batch_of, loss_of, run, run_po
 
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
+from regrow.train.checkpoint import Checkpoints
 from regrow.train.guard import GuardSettings
 from regrow.train.loop import TrainSettings, TrainSummary, train
 from regrow.train.optim import Optimizer
@@ -108,6 +111,25 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
         summary = train(model, loss_of, batch_of, GUARDED, tmp_path)
     assert [(e["step"], e["event"]) for e in summary.ledger] == [(41, "spike"), (41, "rewind")]
     assert torch.isfinite(weights(model)).all()
+
+
+def test_a_stop_saves_no_weights_that_are_not_finite(tmp_path: Path) -> None:
+    _, wanted = run_poisoned(tmp_path / "whole", set())
+    model = Decoder(CONFIG, seed=1)
+    step = Optimizer.step
+
+    def spoiling(self: Optimizer, scale: float = 1.0, norm: float | None = None) -> None:
+        step(self, scale, norm)
+        if self.count == 18:  # no checkpoint is due here
+            self.trainable.master[7] = torch.inf
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Optimizer, "step", spoiling)
+        train(model, loss_of, batch_of, GUARDED, tmp_path / "cut")
+    assert Checkpoints(tmp_path / "cut" / "checkpoints").steps()[-1] == 14
+    _, found = run_poisoned(tmp_path / "cut", set())
+    assert torch.equal(found, wanted)
 
 
 def test_endless_trouble_ends_with_one_line_and_a_report(tmp_path: Path) -> None:

@@ -155,12 +155,23 @@ class Run:
             self.guard.load(saved.meta["guard"])
             self.script.load(saved.meta["script"])
             recovery.obey(self)
-            self.metrics.truncate(saved.meta["metrics"])
-            before, now = saved.meta["threads"], torch.get_num_threads()
-            if before != now:
-                why = f"threads changed from {before} to {now}; weights may differ in the last bits"
-                self.guard.note(self.state.step, "note", why=why)
+            self.cut_metrics(saved.meta["metrics"])
+            for what, now in _platform().items():
+                if (before := saved.meta[what]) != now:
+                    why = f"{what} changed from {before} to {now}; "
+                    self.note(why + "weights may differ in the last bits")
         recovery.tell_broken(self)
+
+    def cut_metrics(self, size: int) -> None:
+        """Leave the rows up to the checkpoint; where some are gone the rest comes after what is."""
+        found = os.fstat(self.metrics.fileno()).st_size
+        self.metrics.truncate(min(size, found))
+        if found < size:
+            self.note(f"metrics.jsonl lacks rows of steps before {self.state.step}")
+
+    def note(self, why: str) -> None:
+        """Put a remark into the ledger."""
+        self.guard.note(self.state.step, "note", why=why)
 
     def step_of(self, row: int) -> int:
         """The first step that begins at this row or after it."""
@@ -186,8 +197,7 @@ class Run:
             "state": asdict(self.state),
             "metrics": os.fstat(self.metrics.fileno()).st_size,
             "precision": self.precision.name,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
+            **_platform(),
         }
         tensors = {**self.optimizer.tensors(), **devices.random_state(self.device)}
         self.checkpoints.save(self.state.step, tensors, meta)
@@ -304,6 +314,11 @@ class Run:
         )
 
 
+def _platform() -> dict[str, Any]:
+    """What the last bits of the weights depend on beside the settings."""
+    return {"threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+
+
 def train(
     model: nn.Module,
     loss_of: LossOf,
@@ -325,9 +340,10 @@ def train(
     `data` says in any words, a digest for example, what the batches are of.
 
     Killed anywhere and called again, it ends with the same bits, given the same number of threads.
-    Ctrl-C or SIGTERM saves a checkpoint first and then raises KeyboardInterrupt. Raises RegrowError
-    when the checkpoints are of other settings, `data` or starting weights, another process holds
-    the folder, the disk is full, or the loss keeps diverging (`folder/diverged.md` tells how).
+    Ctrl-C or SIGTERM saves a checkpoint first, of sound weights, and then raises KeyboardInterrupt.
+    Raises RegrowError when the checkpoints are of other settings, `data` or starting weights, none
+    is whole, another process holds the folder, the disk is full, or the loss keeps diverging
+    (`folder/diverged.md` tells how).
     """
     device = devices.pick(settings.device)
     home = next(model.parameters()).device
@@ -367,7 +383,7 @@ def train(
                         **meter.share(values["tokens_per_s"]),
                     )
                 checkpoints.check()
-                if stopped.is_set() or run.saves(run.state.step):
+                if run.saves(run.state.step) or (stopped.is_set() and recovery.sound(run)):
                     run.save()
                 if stopped.is_set():
                     checkpoints.wait()

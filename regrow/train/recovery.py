@@ -73,7 +73,7 @@ def sound(run: Run) -> bool:
 def tell_broken(run: Run) -> None:
     """Put into the ledger which checkpoints were found broken."""
     for text in run.checkpoints.notes:
-        run.guard.note(run.state.step, "note", why=text)
+        run.note(text)
     run.checkpoints.notes.clear()
 
 
