@@ -303,6 +303,20 @@ def test_releasing_leaves_fp32_masters_in_the_model() -> None:
     assert model.embedding.grad is None
 
 
+def test_a_reset_of_the_moments_leaves_the_average_alone() -> None:
+    model = random_model()
+    optimizer = build(model, OptimSettings("adamw", rate=0.01, average=0.75), FP32)
+    for step in range(30):  # (1 + 30) / (10 + 30) is above 0.75
+        one_step(optimizer, model, step)
+    optimizer.reset()
+    assert not optimizer.first.any()
+    assert optimizer.average is not None
+    before = optimizer.average.clone()
+    one_step(optimizer, model, 30)
+    wanted = 0.75 * before + 0.25 * optimizer.trainable.master
+    torch.testing.assert_close(optimizer.average, wanted)
+
+
 def test_the_state_of_another_model_is_refused() -> None:
     optimizer = build(random_model(), OptimSettings(), FP32)
     with pytest.raises(RegrowError, match="'first' is of another model"):

@@ -18,7 +18,7 @@ from regrow.model.decoder import Decoder
 from regrow.train.checkpoint import Checkpoints
 from regrow.train.guard import GuardSettings
 from regrow.train.loop import TrainSettings, TrainSummary, train
-from regrow.train.optim import Optimizer
+from regrow.train.optim import Optimizer, OptimSettings
 from regrow.train.script import Intervention
 
 
@@ -201,8 +201,10 @@ def test_going_back_by_hand_repeats_from_there_and_skips(tmp_path: Path) -> None
 
 
 def test_clip_and_reset_by_hand_change_what_follows_and_survive_a_stop(tmp_path: Path) -> None:
-    settings = by_hand(Intervention(20, clip=0.01), Intervention(25, reset=True))
-    _, plain = run_poisoned(tmp_path / "plain", set(), settings=SETTINGS)
+    averaged = replace(SETTINGS, optim=OptimSettings(average=0.9))
+    script = by_hand(Intervention(20, clip=0.01), Intervention(25, reset=True)).guard
+    settings = replace(averaged, guard=script)
+    _, plain = run_poisoned(tmp_path / "plain", set(), settings=averaged)
     summary, wanted = run_poisoned(tmp_path / "whole", set(), settings=settings)
     assert not torch.equal(plain, wanted)
     assert summary.steps == len([r for r in metrics(tmp_path / "whole") if "event" not in r])

@@ -204,9 +204,9 @@ class Run:
 
     def restore(self, saved: Checkpoint) -> None:
         """Stand where the checkpoint was saved; the guard and the script have their own ways."""
-        self.optimizer.load(saved.tensors, saved.meta["count"])
-        devices.set_random_state(self.device, saved.tensors)
         self.state = _State(**saved.meta["state"])
+        self.optimizer.load(saved.tensors, saved.meta["count"], self.state.updates)
+        devices.set_random_state(self.device, saved.tensors)
 
     def embedding_norm(self) -> float:
         """The norm of the embeddings' gradients alone."""

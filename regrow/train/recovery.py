@@ -49,9 +49,7 @@ def intervene(run: Run) -> None:
         else:
             guard.leave_out(step, step + now.skip)
             if now.reset:
-                run.optimizer.first.zero_()
-                run.optimizer.second.zero_()
-                run.optimizer.count = 0
+                run.optimizer.reset()
         obey(run)
         guard.note(step, "by hand", **{key: value for key, value in asdict(now).items() if value})
         run.record(**guard.ledger[-1])
