@@ -16,6 +16,7 @@ from train_tiny import SETTINGS, batch_of, loss_of, run, weights
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
 from regrow.train.optim import OptimSettings
+from regrow.train.schedule import Ramp
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -128,6 +129,29 @@ def stopped_at(folder: Path, call: int) -> None:
 
     with pytest.raises(Stopped):
         train(Decoder(CONFIG, seed=1), dying, batch_of, SETTINGS, folder)
+
+
+def test_rows_met_within_one_batch_or_the_last_are_all_met(tmp_path: Path) -> None:
+    short = replace(SETTINGS, total=100, rows=16, ramp=Ramp())  # 7 steps, the last from row 96
+    met: dict[int, torch.Tensor] = {}
+    altered: list[torch.Tensor] = []
+
+    def flat(given: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.cat([given[name].detach().flatten() for name in sorted(given)])
+
+    _, model = run(
+        tmp_path,
+        short,
+        marks={row: lambda row, given: met.update({row: flat(given)}) for row in (25, 30, 50, 97)},
+        alters={97: lambda given: altered.append(flat(given))},
+    )
+    assert list(met) == [25, 30, 50, 97]
+    assert torch.equal(met[25], met[30])
+    assert not torch.equal(met[30], met[50])
+    at_the_end = flat(dict(model.named_parameters()))
+    assert torch.equal(met[97], at_the_end)
+    assert len(altered) == 1
+    assert not torch.equal(altered[0], at_the_end)  # before the last batch
 
 
 @pytest.mark.parametrize("left", [None, 3])

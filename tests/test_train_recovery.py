@@ -17,8 +17,9 @@ from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
 from regrow.train.checkpoint import Checkpoints
 from regrow.train.guard import GuardSettings
-from regrow.train.loop import TrainSettings, TrainSummary, train
+from regrow.train.loop import Run, TrainSettings, TrainSummary, train
 from regrow.train.optim import Optimizer, OptimSettings
+from regrow.train.schedule import plan
 from regrow.train.script import Intervention
 
 
@@ -198,6 +199,24 @@ def test_going_back_by_hand_repeats_from_there_and_skips(tmp_path: Path) -> None
     rows = [row for row in metrics(tmp_path) if "event" not in row]
     assert rows[32]["loss"] == rows[16]["loss"]  # the rate holds from 17 on, not before
     assert rows[32]["scale"] == rows[16]["scale"]
+
+
+def test_what_is_altered_where_a_script_goes_back_to_is_altered_again(tmp_path: Path) -> None:
+    settings = by_hand(Intervention(30, rewind=21, rate=0.5))
+    first = Run.step
+    log: list[str] = []
+
+    def stepping(self: Run, *more: Any) -> Any:
+        log.append(str(self.state.step))
+        return first(self, *more)
+
+    row = plan(settings.total, settings.rows, settings.ramp)[21][0]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Run, "step", stepping)
+        run(tmp_path, settings, alters={row: lambda weights: log.append("altered")})
+    assert log[20:23] == ["20", "altered", "21"]
+    assert log[30:33] == ["29", "altered", "21"]
+    assert log.count("altered") == 2
 
 
 def test_clip_and_reset_by_hand_change_what_follows_and_survive_a_stop(tmp_path: Path) -> None:

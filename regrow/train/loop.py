@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -39,8 +40,8 @@ LossOf = Callable[[Any, Any], tuple[Tensor, int]]
 #: Called as batch_of(step, first_row, rows) -> batch; must depend on nothing else. Off the CPU it
 #: is called ahead of time, on a thread of its own.
 BatchOf = Callable[[int, int, int], Any]
-#: Called as keep(row, weights) where a run stands before one of the rows that it is to be met at:
-#: the weights by parameter name, in memory that changes afterwards.
+#: Called as keep(row, weights) where a run stands before one of the rows that it is to be met at,
+#: or at its end: the weights by parameter name, in memory that changes afterwards.
 Keep = Callable[[int, dict[str, Tensor]], None]
 #: Called as alter(weights) where a run stands before the row that it is given for: changes the fp32
 #: weights, by parameter name, as a function of nothing but them, and alike if called again.
@@ -176,6 +177,22 @@ class Run:
     def step_of(self, row: int) -> int:
         """The first step that begins at this row or after it."""
         return bisect.bisect_left([first for first, _ in self.plan], row)
+
+    def due(
+        self, marks: Mapping[int, Keep], alters: Mapping[int, Alter]
+    ) -> dict[int, list[Callable[[], None]]]:
+        """What is to be called before each step, or at the end.
+
+        What alters rows within the last batch comes before it: no step begins after them.
+        """
+        due: dict[int, list[Callable[[], None]]] = {}
+        for row, alter in alters.items():
+            step = min(self.step_of(row), len(self.plan) - 1)
+            due.setdefault(step, []).append(partial(self.optimizer.alter, alter))
+        for row, keep in marks.items():
+            meet = partial(keep, row, self.optimizer.weights())
+            due.setdefault(self.step_of(row), []).append(meet)
+        return due
 
     def record(self, **values: Any) -> None:
         """Append a row of metrics; a number that is not finite becomes null."""
@@ -356,14 +373,11 @@ def train(
         ahead = made_ahead(batch_of, run.plan, settings.micro, device.type)
         with contextlib.closing(run.metrics), ahead as batches:
             last = 0.0
-            met = {run.step_of(row): (row, keep) for row, keep in marks.items()}
-            altered = {run.step_of(row): alter for row, alter in alters.items()}
+            due = run.due(marks, alters)
             while run.state.step < len(run.plan):
-                if (alter := altered.get(run.state.step)) is not None:
-                    run.optimizer.alter(alter)
-                if (mark := met.get(run.state.step)) is not None:
-                    mark[1](mark[0], run.optimizer.weights())
                 recovery.intervene(run)
+                for call in due.get(run.state.step, ()):
+                    call()
                 if run.state.step in run.changes:
                     run.guard.forget()
                 if run.guard.skips(run.state.step):
@@ -388,6 +402,8 @@ def train(
                 if stopped.is_set():
                     checkpoints.wait()
                     raise KeyboardInterrupt
+            for call in due.get(len(run.plan), ()):
+                call()
             if checkpoints.steps()[-1:] != [run.state.step]:
                 run.save()
         progress(settings.total, settings.total, phase="trained")
