@@ -248,10 +248,13 @@ class Run:
         return (total / count if count else 0.0), count
 
     def judge(self, now: Reading) -> str:
-        """The guard's verdict; `overflow`, which is no spike, where only fp16's range was left."""
-        scale = self.optimizer.loss_scale
-        if scale is None or math.isfinite(now.norm) or not math.isfinite(now.loss):
-            return self.guard.check(self.state.step, now)
+        """The guard's verdict. `overflow`, which is no spike, where only fp16's range was left, or
+        where the guard lets be what fp16 cannot take."""
+        scale = self.optimizer.loss_scale if self.optimizer.overflowed(now.norm) else None
+        if scale is None or not math.isfinite(now.loss):
+            verdict = self.guard.check(self.state.step, now)
+            if scale is None or verdict != "accept":
+                return verdict
         scale.halve(self.state.step)
         self.state.overflows += 1
         return "overflow"
