@@ -141,6 +141,14 @@ class ModelConfig:
         switches = [f.name for f in fields(self) if f.name not in free][7:]
         return all(getattr(self, name) == getattr(plain, name) for name in switches)
 
+    def check_induction(self) -> None:
+        """Raise RegrowError where `regrow.model.induction` cannot wire this shape: its heads need
+        keys of their own, and what they copy is read and written by one embedding."""
+        if self.layers < 2 or not self.llama_shaped:
+            raise RegrowError("init: induction needs two layers of a plain Llama shape")
+        if self.kv_heads != self.heads or not self.tied:
+            raise RegrowError("init: induction needs kv_heads equal to heads, and tied: true")
+
     @property
     def parameters(self) -> int:
         """Trainable numbers, the tied embedding counted once."""
