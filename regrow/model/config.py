@@ -80,6 +80,9 @@ class ModelConfig:
     init: Init = "identity"
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.type == "float":  # a whole number in a file, as in rope_theta: 100000
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
         for name in ("vocabulary", "width", "layers", "heads", "kv_heads", "hidden", "context"):
             if getattr(self, name) < 1:
                 raise RegrowError(f"model {name} must be at least 1, not {getattr(self, name)}")
