@@ -10,8 +10,9 @@ import pytest
 from rl_tiny import LOOP, asked, digest, ppo
 from test_align_rlhf import Killed
 
-from regrow.align.overoptimisation import GoldGuard, change
+from regrow.align.overoptimisation import GoldGuard, change, put_aside
 from regrow.align.rlhf import Rlhf
+from regrow.records import Conversation, Message
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,7 +61,8 @@ def opposed(steps: int, average: float = 0.0) -> Rlhf:
         return 4.0 - sum(character.isascii() for character in answer)
 
     loop = replace(LOOP, steps=steps, gold_fall=0.3, average=average)
-    return ppo(loop, prompts=asked(kind="any"), gold=gold)
+    prompts = [replace(one, key=str(n)) for n, one in enumerate(asked(kind="any"))]
+    return ppo(loop, prompts=prompts, gold=gold)
 
 
 def test_a_run_ends_at_its_best_by_gold(tmp_path: Path) -> None:
@@ -102,12 +104,49 @@ def test_with_an_average_the_best_average_is_what_is_left(tmp_path: Path) -> Non
     assert run.look()["watched_gold"] == pytest.approx(figures["guard"]["best"])
 
 
-def test_what_is_watched_or_held_out_is_never_trained_on() -> None:
+def prompt(words: str, key: str = "", kind: str = "") -> Conversation:
+    return Conversation((Message("user", words),), kind=kind, key=key, check={"kind": "any"})
+
+
+#: Sixteen things asked twice in the same words and once in others, and real rows, of which the
+#: key is the number.
+REPEATED = [
+    *(prompt(f"{words} {n}", key=f"fact|{n}")
+      for words in ("Where is", "Where is", "Say where is") for n in range(16)),
+    *(prompt(f"Is {n % 4} even?", key=f"faq|{n}", kind="real") for n in range(16)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_watched_or_held_out_is_trained_on_in_no_words(seed: int) -> None:
+    aside = put_aside(REPEATED, seed, 128, watch=True)
+    told = [aside.held, aside.watched, aside.rest]
+    for of in (lambda one: one.messages, lambda one: one.key if not one.kind else one.messages):
+        held, watched, rest = ({of(one) for one in some} for some in told)
+        assert len(held) == len(aside.held) > 1 and len(watched) == len(aside.watched) > 1
+        assert not held & watched and not (held | watched) & rest
+    # A quarter of 64 each: so at least half of the prompts are still learnt from.
+    assert len(aside.rest) >= 32
+    assert aside == put_aside(REPEATED, seed, 128, watch=True)
+
+
+def test_of_what_is_put_aside_there_is_no_more_than_wanted() -> None:
+    apart = [prompt(f"Is {n} even?", key=str(n)) for n in range(600)]
+    aside = put_aside(apart, 0, 100, watch=True)
+    assert (len(aside.held), len(aside.watched), len(aside.rest)) == (100, 128, 372)
+    aside = put_aside(apart[:40], 0, 100, watch=False)
+    assert (len(aside.held), len(aside.watched), len(aside.rest)) == (10, 0, 30)
+    # Two topics of eight each are more than a quarter of all, and one held out has no error.
+    few = [prompt("tea"), prompt("bad")] * 8
+    assert put_aside(few, 0, 100, watch=True).rest == few
+    few = [prompt("tea"), *[prompt("bad")] * 7]
+    assert put_aside(few, 0, 100, watch=False).rest == few
+
+
+def test_a_run_draws_no_prompt_that_is_put_aside() -> None:
     run = opposed(1)
-    watched, held = (
-        {id(prompt) for prompt in some} for some in (run.aside.watched, run.aside.held)
-    )
-    drawn = {id(prompt) for step in range(8) for prompt in run.chosen(step)}
+    watched, held = ({one.key for one in some} for some in (run.aside.watched, run.aside.held))
+    drawn = {one.key for step in range(8) for one in run.chosen(step)}
     assert (len(watched), len(held), len(drawn)) == (4, 4, 8)
     assert len(watched | held | drawn) == 16
 

@@ -7,7 +7,8 @@ kept, and when it has fallen while the reward rose, the policy returns to them u
 weight.
 
 Weights that were chosen by a score are flattered by it. So another set of prompts is held out from
-training and from choosing alike, and what a run gained is told by those.
+training and from choosing alike, and what a run gained is told by those. Prompts ask the same thing
+often, in the same words or in others: what is put aside is always all that asks it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from regrow.align.lesson import topic
 from regrow.records import Conversation
 from regrow.seeds import rng
 
@@ -68,7 +70,10 @@ class GoldGuard:
 
 @dataclass(frozen=True)
 class Aside:
-    """Prompts that a policy never learns from, and `rest`, which it does."""
+    """Prompts that a policy never learns from, each of another topic, and `rest`, which it does.
+
+    The other prompts of those topics are in none of the three.
+    """
 
     watched: Sequence[Conversation]
     held: Sequence[Conversation]
@@ -76,18 +81,37 @@ class Aside:
 
 
 def put_aside(prompts: Sequence[Conversation], seed: int, most: int, watch: bool) -> Aside:
-    """Of the prompts that can be judged at most a quarter to hold out (and at most `most`), and
-    another to watch."""
-    judged = [i for i, prompt in enumerate(prompts) if prompt.check]
-    order = rng(seed, "aside").permutation(len(judged))
-    quarter = len(judged) // 4
-    held = {judged[i] for i in order[: min(most, quarter) if quarter > 1 else 0]}
-    rest = order[len(held) :]
-    watched = {judged[i] for i in rest[: min(WATCHED, quarter) if watch else 0]}
+    """Of the prompts that can be judged at most a quarter to hold out, and another to watch.
+
+    Whole topics are taken, and one prompt stands for each (of those held out at most `most`), so
+    that what is measured on them are independent draws.
+    """
+    topics: dict[str, list[Conversation]] = {}
+    for prompt in prompts:
+        if prompt.check:
+            topics.setdefault(topic(prompt), []).append(prompt)
+    names = list(topics)
+    order = [names[i] for i in rng(seed, "aside").permutation(len(names))]
+    quarter = sum(map(len, topics.values())) // 4
+
+    def take(most: int) -> list[str]:
+        taken: list[str] = []
+        room = quarter
+        for name in order:
+            if len(taken) < most and len(topics[name]) <= room:
+                taken.append(name)
+                room -= len(topics[name])
+        return taken
+
+    held = take(most)
+    held = held if len(held) > 1 else []  # of one alone there is no error
+    order = [name for name in order if name not in held]
+    watched = take(WATCHED) if watch else []
+    apart = {*held, *watched}
     return Aside(
-        [prompts[i] for i in sorted(watched)],
-        [prompts[i] for i in sorted(held)],
-        [prompt for i, prompt in enumerate(prompts) if i not in watched | held],
+        [topics[name][0] for name in watched],
+        [topics[name][0] for name in held],
+        [prompt for prompt in prompts if not (prompt.check and topic(prompt) in apart)],
     )
 
 
