@@ -252,3 +252,15 @@ def test_a_comparison_too_long_for_the_context_is_no_help(run: Path) -> None:
     (one,) = rewards.compared([run.parent / "real" / "long.jsonl"], tokenizer, 64)
     assert one.ratings == (1.0, 0.0)
     assert np.diff([len(row) for row in one.rows])[0] != 0
+
+
+def test_of_comparisons_those_that_tie_are_left_out(run: Path) -> None:
+    def tree(ranks: tuple[int, int]) -> dict[str, Any]:
+        answers = [{"role": "assistant", "text": text, "rank": rank}
+                   for text, rank in zip(("good", "bad"), ranks)]  # fmt: skip
+        return {"tree": {"role": "prompter", "text": f"Say {ranks}.", "replies": answers}}
+
+    rows(run.parent / "real" / "ties.jsonl", tree((0, 0)), tree((0, 1)))
+    tokenizer = Tokenizer.load(run / "oak")
+    (one,) = rewards.compared([run.parent / "real" / "ties.jsonl"], tokenizer, 64)
+    assert (one.topic, one.pairs()) == ("Say (0, 1).", [(0, 1)])

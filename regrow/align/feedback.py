@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from regrow.align.lesson import opening
 from regrow.align.reward import Ranked, RewardModel, score_rows
+from regrow.align.rows import asked_ids
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
 from regrow.files import read_jsonl, write_jsonl
@@ -104,7 +106,7 @@ def sample_answers(
     found: list[Rated] = []
     for start in range(0, len(prompts), chunk):
         some = prompts[start : start + chunk]
-        ids = [tokenizer.chat(p.messages, answer=True)[0] for p in some]
+        ids = [asked_ids(prompt, tokenizer) for prompt in some]
         for prompt, answers in zip(some, generate(model, tokenizer, ids, sampling, samples)):
             texts = tuple(answer.text for answer in answers)
             tokens = tuple(tuple(answer.ids) for answer in answers)
@@ -133,10 +135,9 @@ def best_rated(rated: Sequence[Rated], keep: float, least: float = 0.1) -> list[
 
 def rank(one: Rated, tokenizer: Tokenizer, margin: float = 0.0) -> Ranked:
     """Token rows with their ratings: the sampled ids as they are, never re-tokenised text."""
-    prompt, _ = tokenizer.chat(one.prompt.messages, answer=True)
-    unique = dict(zip(one.tokens, one.ratings))
-    rows, opening = tuple((*prompt, *ids) for ids in unique), one.prompt.messages[0].content
-    return Ranked(rows, tuple(unique.values()), margin, opening)
+    prompt, unique = asked_ids(one.prompt, tokenizer), dict(zip(one.tokens, one.ratings))
+    rows = tuple((*prompt, *ids) for ids in unique)
+    return Ranked(rows, tuple(unique.values()), margin, opening(one.prompt))
 
 
 def ranked(rated: Iterable[Rated], tokenizer: Tokenizer, margin: float = 0.0) -> list[Ranked]:

@@ -233,8 +233,10 @@ def fitting(
     prompts: Sequence[Conversation], model: Any, tokenizer: Any, length: int
 ) -> list[Conversation]:
     """The prompts that leave room for an answer of `length` tokens."""
+    from regrow.align.rows import asked_ids
+
     room = model.config.context - length
-    return [p for p in prompts if len(tokenizer.chat(p.messages, answer=True)[0]) <= room]
+    return [prompt for prompt in prompts if len(asked_ids(prompt, tokenizer)) <= room]
 
 
 def conversation_rows(
