@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from regrow.align.fit import stepped
 from regrow.align.reward import Ranked, pad_right, ranking_loss
 from regrow.align.rollouts import token_log_probabilities
 from regrow.errors import RegrowError
@@ -109,7 +110,7 @@ def fit_dpo(
         return batch_loss(model, same[0], batch, pad, beta)
 
     settings = replace(settings, total=len(sequence), rows=min(settings.rows, len(sequence)))
-    summary = train(policy.eval(), loss_of, batch_of, settings, folder, progress)
+    summary = stepped(train(policy.eval(), loss_of, batch_of, settings, folder, progress), folder)
     right, pairs = preferred(policy, start, test, pad)
     return {
         "training": summary.to_dict(), "accuracy": round(right, 4), "pairs": pairs,

@@ -52,7 +52,18 @@ def fit_rows(
         apart = {"documents_bt": documents[0]} if documents else {}
         return model.loss(inputs, targets, whole, z_loss, **apart)
 
-    return train(model, loss_of, batch_of, settings, folder, progress, marks=marks, alters=alters)
+    told = train(model, loss_of, batch_of, settings, folder, progress, marks=marks, alters=alters)
+    return stepped(told, folder)
+
+
+def stepped(summary: TrainSummary, folder: Path) -> TrainSummary:
+    """The summary of a run. Raises RegrowError where the run has not moved the model at all."""
+    if summary.steps == 0:
+        raise RegrowError(
+            "nothing was learnt: every batch was passed over, for losses or gradients that are no "
+            f"numbers ({folder / 'metrics.jsonl'} has them); check the data, or lower settings.rate"
+        )
+    return summary
 
 
 def fit_text(
@@ -119,6 +130,7 @@ def fit_reward(
 
     settings = replace(settings, total=len(sequence), rows=min(settings.rows, len(sequence)))
     summary = train(model, lambda m, b: batch_loss(m, b, pad), batch_of, settings, folder, progress)
+    stepped(summary, folder)
     model.eval()
     right, pairs = accuracy(model, test, pad)
     if demonstrations:
