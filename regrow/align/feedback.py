@@ -115,22 +115,31 @@ def sample_answers(
     return found
 
 
-def best_rated(rated: Sequence[Rated], keep: float, least: float = 0.1) -> list[Conversation]:
+def best_rated(
+    rated: Sequence[Rated], tokenizer: Tokenizer, keep: float, least: float = 0.1
+) -> list[Conversation]:
     """The best answer of each prompt as a demonstration, where it is rated at least `keep` of 7.
 
-    Where fewer than `least` of the prompts have one, the best of that share are taken instead: a
+    Only answers that end by themselves: one that was cut off would be taught as a whole one. Where
+    fewer than `least` of the prompts have one, the best of that share are taken instead: a
     weak parent still has answers that are better than its others.
     """
-    best = [max(zip(one.ratings, one.answers), key=lambda pair: pair[0]) for one in rated]
-    order = sorted(range(len(rated)), key=lambda n: -best[n][0])
-    above = sum(rating >= keep for rating, _ in best)
-    chosen = []
-    for n in order[: max(above, round(least * len(rated)))]:
-        prompt, answer = rated[n].prompt, best[n][1].strip()
-        if answer:
-            turns = (*prompt.messages, Message("assistant", answer))
-            chosen.append(Conversation(turns, prompt.family, prompt.kind, prompt.key))
-    return chosen
+    stops = (tokenizer.end, tokenizer.eos)
+    best = []
+    for one in rated:
+        whole = [
+            (rating, answer.strip())
+            for rating, answer, ids in zip(one.ratings, one.answers, one.tokens)
+            if answer.strip() and ids[-1] in stops
+        ]
+        if whole:
+            best.append((one.prompt, *max(whole, key=lambda pair: pair[0])))
+    best.sort(key=lambda found: -found[1])
+    above = sum(rating >= keep for _, rating, _ in best)
+    return [
+        replace(prompt, messages=(*prompt.messages, Message("assistant", answer)), check={})
+        for prompt, _, answer in best[: max(above, round(least * len(rated)))]
+    ]
 
 
 def rank(one: Rated, tokenizer: Tokenizer, margin: float = 0.0) -> Ranked:
