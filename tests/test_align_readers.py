@@ -77,6 +77,8 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
         ),
         ({"question": "How many?", "answer": 43.0},
          [("user", "How many?"), ("assistant", "The answer is 43.")]),
+        ({"question": "How many?", "answer": 10**400},
+         [("user", "How many?"), ("assistant", f"The answer is {10**400}.")]),
         ({"question": "How many?", "answer": 100, "rationale": "Count."},
          [("user", "How many?"), ("assistant", "Count.\nThe answer is 100.")]),
         ({"system": "Be kind.", "completion": "So.",
@@ -230,6 +232,9 @@ def test_a_rank_that_is_no_number_is_set_aside(tmp_path: Path) -> None:
     for read in (read_comparisons, read_demonstrations):
         with pytest.raises(RegrowError, match="'rank' is no number but str"):
             read(path)
+    answers[1]["rank"] = 10**400
+    with pytest.raises(RegrowError, match="'rank' is no number but int"):
+        read_comparisons(write(path, {"tree": reply("prompter", "Why?", None, *answers)}))
 
 
 def test_prompts_come_from_prompts_and_from_demonstrations(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def numeric(row: Row, key: str) -> float:
     value = row[key]
     try:
         return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise Malformed(f"{key!r} is no number but {type(value).__name__}") from error
 
 
@@ -166,9 +166,9 @@ def _rationale(row: Row) -> list[Turns]:
 
 def _bare_number(value: Any) -> str | None:
     """A number's digits, as people write them (43 for 43.0); None for any other value."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return f"{Decimal(str(value)).normalize():f}"
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{Decimal(str(value)).normalize():f}"
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _natural(row: Row) -> list[Turns]:
