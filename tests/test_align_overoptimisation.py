@@ -91,11 +91,27 @@ def test_what_a_run_gained_is_told_by_prompts_that_chose_nothing(tmp_path: Path)
 
 
 def test_a_gain_has_the_error_of_the_paired_difference() -> None:
-    told = change(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))
+    was, now = np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])
+    told = {"before": 2.0, "after": 4.0, "gain": 2.0, "n": 3}
     # Gains 1, 2 and 3 deviate by 1.
-    assert told == pytest.approx(
-        {"before": 2.0, "after": 4.0, "gain": 2.0, "error": 3**-0.5, "n": 3}
+    assert change(was, now, ["a", "b", "c"]) == pytest.approx(
+        told | {"error": 3**-0.5, "topics": 3}
     )
+    # By topic the residuals are -1 + 0 and 1: sqrt(2 / 1 * 2) / 3.
+    assert change(was, now, ["a", "a", "b"]) == pytest.approx(told | {"error": 2 / 3, "topics": 2})
+    # The same answers to the same question tell nothing new.
+    twice = change(np.tile(was, 2), np.tile(now, 2), ["a", "b", "c"] * 2)
+    assert twice["error"] == pytest.approx(3**-0.5)
+
+
+def test_eight_answers_to_one_question_are_no_eight_gains() -> None:
+    # A mean of .25: gains of 2 and -1, eight times each, and sixteen of 0.
+    golds = [6.0] * 8 + [3.0] * 8 + [4.0] * 16
+    # Alone they have an error of sqrt(38) / 32 = .19, by their four topics sqrt(304) / 32 = .54.
+    for topics, verdict in ((None, "best"), ([name for name in "abcd" for _ in range(8)], "")):
+        guard = GoldGuard()
+        guard.note([4.0] * 32, 0.0, topics)
+        assert guard.note(golds, 0.0, topics) == verdict
 
 
 def test_with_an_average_the_best_average_is_what_is_left(tmp_path: Path) -> None:
@@ -123,11 +139,22 @@ def test_what_is_watched_or_held_out_is_trained_on_in_no_words(seed: int) -> Non
     told = [aside.held, aside.watched, aside.rest]
     for of in (lambda one: one.messages, lambda one: one.key if not one.kind else one.messages):
         held, watched, rest = ({of(one) for one in some} for some in told)
-        assert len(held) == len(aside.held) > 1 and len(watched) == len(aside.watched) > 1
+        assert held and watched and rest
         assert not held & watched and not (held | watched) & rest
-    # A quarter of 64 each: so at least half of the prompts are still learnt from.
-    assert len(aside.rest) >= 32
+    assert sum(map(len, told)) == 64  # each is on one side
+    assert 8 < len(aside.held) <= 16 and 8 < len(aside.watched) <= 16  # a quarter at most
     assert aside == put_aside(REPEATED, seed, 128, watch=True)
+
+
+def test_each_kind_of_prompt_keeps_its_share_of_what_is_put_aside() -> None:
+    once = [prompt(f"Is {n} even?", key=str(n)) for n in range(400)]
+    often = [prompt(f"Is {n} odd?", key=f"odd {n % 40}", kind="odd") for n in range(400)]
+    shares = []
+    for seed in range(40):
+        held = put_aside([*once, *often], seed, 100, watch=False).held
+        shares.append(float(np.mean([one.kind == "odd" for one in held])))
+    # A half, with an error of .016 or so: eleven of 440 topics have ten prompts each.
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
 
 
 def test_of_what_is_put_aside_there_is_no_more_than_wanted() -> None:
