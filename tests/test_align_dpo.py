@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from rl_tiny import tiny
 
-from regrow.align.dpo import batch_loss, fit_dpo, implicit_rewards, parted, preferred
+from regrow.align.dpo import (
+    batch_loss,
+    fit_dpo,
+    implicit_rewards,
+    parted,
+    preferred,
+    sequence_of,
+)
 from regrow.align.reward import Ranked
 from regrow.errors import RegrowError
+from regrow.model.decoder import Decoder
 from regrow.train.loop import TrainSettings
 from regrow.train.optim import OptimSettings
 
@@ -80,16 +89,17 @@ def test_before_any_step_an_answer_is_worth_nothing_and_the_loss_is_log_2() -> N
 RANKED = [Ranked(((n, 20, m), (n, 21, m)), (6.0, 2.0)) for n in range(30, 60) for m in (70, 71)]
 
 
-def settings(rows: int = 4) -> TrainSettings:
+def taught(policy: Decoder, test: Sequence[Ranked], folder: Path, tokens: int) -> dict[str, Any]:
+    learn = RANKED[:54]
+    sequence = sequence_of(learn, tokens, seed=5)
     optim = OptimSettings("adamw", rate=1e-3, decay=0.0)
-    return TrainSettings(1, rows=rows, seed=5, precision="fp32", optim=optim)
+    settings = TrainSettings(len(sequence), rows=4, seed=5, precision="fp32", optim=optim, every=5)
+    return fit_dpo(policy, learn, sequence, test, settings, folder, beta=0.1, pad=1)
 
 
 def test_it_learns_what_was_preferred_also_for_prompts_never_seen(tmp_path: Path) -> None:
     policy = tiny()
-    told = fit_dpo(
-        policy, RANKED[:54], RANKED[54:], settings(), tmp_path, beta=0.1, pad=1, tokens=2400
-    )
+    told = taught(policy, RANKED[54:], tmp_path, tokens=2400)
     # All held-out pairs: of 6 by chance once in 64 times, and their margin is no tie.
     assert (told["accuracy"], told["pairs"], told["prompts"]) == (1.0, 6, 54)
     unseen = [Ranked(((n, 20, 72), (n, 21, 72)), (6.0, 2.0)) for n in range(80, 120)]
@@ -98,9 +108,7 @@ def test_it_learns_what_was_preferred_also_for_prompts_never_seen(tmp_path: Path
 
 
 def test_tokens_say_how_long_it_learns(tmp_path: Path) -> None:
-    told = fit_dpo(
-        tiny(), RANKED[:54], (), settings(), tmp_path, beta=0.1, pad=1, tokens=2 * 54 * 6
-    )
+    told = taught(tiny(), (), tmp_path, tokens=2 * 54 * 6)
     assert (told["epochs"], told["training"]["rows"]) == (2.0, 108)
 
 
@@ -109,8 +117,7 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(
 ) -> None:
     def learnt(folder: Path) -> torch.Tensor:
         policy = tiny()
-        often = replace(settings(), every=5)
-        fit_dpo(policy, RANKED[:54], (), often, folder, beta=0.1, pad=1, tokens=480)
+        taught(policy, (), folder, tokens=480)
         return torch.cat([weight.flatten() for weight in policy.parameters()])
 
     whole = learnt(tmp_path / "whole")
@@ -128,6 +135,6 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(
     assert next(calls) == 24  # of 20 steps 13 were done, and ten of these kept
 
 
-def test_too_few_rankings_are_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_too_few_rankings_are_refused_with_the_way_out() -> None:
     with pytest.raises(RegrowError, match="lower margin"):
-        fit_dpo(tiny(), RANKED[:3], (), settings(), tmp_path, beta=0.1, pad=1, tokens=9)
+        sequence_of(RANKED[:3], tokens=9, seed=5)

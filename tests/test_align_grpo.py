@@ -108,6 +108,54 @@ def test_demonstrations_become_prompts_that_hold_their_number_or_their_tests() -
     assert found[1].check["tests"] == tests
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("3 + 4 = 7. The answer is 7.", "7"),
+        ("The answer is: $1,250.50", "1250.50"),
+        ("so\n#### -18", "-18"),
+        ("The answer is 12 miles per hour.", "12"),
+        ("The answer is 40 %.", "40"),
+        ("The answer is 16oz.", "16"),
+        ("The answer is 1007!\n", "1007"),
+        ("The answer is 3/4.", None),
+        ("The answer is 10:30 am.", None),
+        ("The answer is 5^2.", None),
+        ("The answer is 2x + 1.", None),
+        ("The answer is 2 + x.", None),
+        ("The answer is 1.5e3.", None),
+        ("The answer is 1,2 and 3.", None),
+        ("The answer is 1,2.", None),
+        ("The answer is 3 or 4.", None),
+        ("The answer is 1 1/2.", None),
+        ("The answer is 3-5 apples.", None),
+        ("I think the answer is 42 or so, but who knows what people mean.", None),
+        ("The answer is 42, as he said.", None),
+        ("The answer is 5. It may be 6.", None),
+    ],
+)
+def test_only_an_answer_that_ends_in_one_whole_number_can_be_verified(
+    text: str, number: str | None
+) -> None:
+    shown = Conversation((Message("user", "Q"), Message("assistant", text)))
+    assert [one.check["answers"] for one in verifiable([shown])] == ([[number]] if number else [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("The answer is 3.", True), ("The answer is 3 apples, and no more.", True),
+        ("The answer is 3, as 1 + 2 is.", True), ("It is $3.00", True),
+        ("The answer is 3 - that is all.", True), ("The answer is 3km.", True),
+        ("The answer is 3/4.", False), ("The answer is 3:30.", False), ("#### 3 + 4", False),
+        ("The answer is 3x.", False), ("The answer is 3 1/2.", False),
+    ],
+)  # fmt: skip
+def test_part_of_an_answer_is_not_the_right_answer(answer: str, right: bool) -> None:
+    asked = Conversation((Message("user", "Q"),), check={"kind": "number", "answers": ["3"]})
+    assert right_number(asked, answer) == right
+
+
 @pytest.mark.skipif(not (SHARED / "gsm8k").is_dir(), reason="no shared/data/gsm8k")
 def test_every_problem_of_gsm8k_is_verified_by_its_own_number_and_by_no_other() -> None:
     file = SHARED / "gsm8k/data.jsonl.gz"

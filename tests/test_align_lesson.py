@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from foreign_kit import TEMPLATE, write_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from regrow.align.feedback import rank, sample_answers
 from regrow.align.heldout import compare, measure, sample
 from regrow.align.lesson import (
     keep_aside,
@@ -20,13 +22,25 @@ from regrow.align.lesson import (
     task_type,
     without_steps,
 )
-from regrow.align.rows import ConversationRows, laid_out, stack, stack_parts
+from regrow.align.reward import RewardModel
+from regrow.align.rollouts import draw
+from regrow.align.rows import (
+    ConversationRows,
+    answered_ids,
+    asked_ids,
+    laid_out,
+    stack,
+    stack_parts,
+)
 from regrow.corpus.tokenizer import Tokenizer, break_specials, train_tokenizer
 from regrow.errors import RegrowError
-from regrow.files import write_json
+from regrow.files import write_json, write_jsonl
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.records import Conversation, Message
+from regrow.tree.stages.materials import fitting
+from regrow.tree.stages.rating import rate_by
+from regrow.tree.stages.rewards import compared
 
 TEXTS = ["Who is the baker? Ana is the baker. The answer is 4. Be kind.\n"] * 20
 NO_SYSTEM = TEMPLATE.replace(
@@ -97,7 +111,7 @@ def test_so_they_are_in_the_template_of_an_imported_model(
         answers = [turn.content for turn in one.messages if turn.role == "assistant"]
         broken = [text.replace("<|im_end|>", "< |im_end|>") for text in answers]
         assert theirs.decode(counted, specials=True) == "".join(
-            f"{text}<|im_end|>\n" for text in broken
+            f"{text}<|im_end|>" for text in broken
         )
 
 
@@ -153,6 +167,42 @@ def test_a_template_that_leaves_out_a_turn_is_refused(tmp_path: Path) -> None:
     assert len(ConversationRows([one], tokenizer, 64, seed=0)._encoded) == 1
     with pytest.raises(RegrowError, match="leaves out a turn of the user; give"):
         ConversationRows([one, two], tokenizer, 64, seed=0)
+
+
+def test_an_answer_that_is_given_ends_where_one_that_is_drawn_does(
+    ours: Tokenizer, theirs: Tokenizer
+) -> None:
+    one = talk("Be kind.", "Who?", "Ana.", "And?", "Bo.")
+    before = replace(one, messages=one.messages[:-1])
+    for tokenizer in (ours, theirs):
+        drawn = [*tokenizer.answer("Bo."), tokenizer.end]
+        assert answered_ids(one, tokenizer) == [*asked_ids(before, tokenizer), *drawn]
+
+
+def test_prompts_and_ratings_take_a_template_without_system_turns_too(tmp_path: Path) -> None:
+    without = foreign(tmp_path, NO_SYSTEM)
+    model = Decoder(ModelConfig(without.vocabulary, 16, 1, 2, 2, 16, 64), seed=1)
+    prompts = [replace(talk("Be kind.", f"Who {n}?", "Ana."), key=str(n)) for n in range(2)]
+    prompts = [replace(one, messages=one.messages[:-1]) for one in prompts]
+    bare = [without.chat(one.messages[1:], answer=True)[0] for one in prompts]
+    assert [asked_ids(one, without) for one in prompts] == bare
+    assert fitting(prompts, model, without, 64 - len(bare[0])) == prompts
+    assert [one.asked for one in draw(model, without, prompts, length=2)] == bare
+    rated = sample_answers(
+        model, without, prompts, node="x", samples=2, length=2, temperature=1.0, seed=0
+    )
+    found = [rank(replace(one, ratings=(1.0, 2.0)), without) for one in rated]
+    assert [one.topic for one in found] == ["Who 0?", "Who 1?"]
+    assert all(row[: len(bare[0])] == tuple(bare[0]) for row in found[0].rows)
+    reward = RewardModel(model)
+    assert [len(one.ratings) for one in rate_by(reward, without, rated)] == [2, 2]
+    path = tmp_path / "votes.jsonl"
+    turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Who 0?"}]
+    said = [[*turns, {"role": "assistant", "content": text}] for text in ("Ana.", "Bo.")]
+    write_jsonl(path, [{"chosen": said[0], "rejected": said[1]}])
+    (one,) = compared([path], without, 64)
+    assert one.rows[0] == (*bare[0], *without.answer("Ana."), without.end)
+    assert one.topic == "Who 0?"
 
 
 def test_a_system_turn_that_the_template_knows_not_is_left_out_and_counted(

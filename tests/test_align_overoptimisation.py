@@ -10,8 +10,9 @@ import pytest
 from rl_tiny import LOOP, asked, digest, ppo
 from test_align_rlhf import Killed
 
-from regrow.align.overoptimisation import GoldGuard, change
+from regrow.align.overoptimisation import GoldGuard, change, put_aside
 from regrow.align.rlhf import Rlhf
+from regrow.records import Conversation, Message
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,7 +61,8 @@ def opposed(steps: int, average: float = 0.0) -> Rlhf:
         return 4.0 - sum(character.isascii() for character in answer)
 
     loop = replace(LOOP, steps=steps, gold_fall=0.3, average=average)
-    return ppo(loop, prompts=asked(kind="any"), gold=gold)
+    prompts = [replace(one, key=str(n)) for n, one in enumerate(asked(kind="any"))]
+    return ppo(loop, prompts=prompts, gold=gold)
 
 
 def test_a_run_ends_at_its_best_by_gold(tmp_path: Path) -> None:
@@ -89,11 +91,27 @@ def test_what_a_run_gained_is_told_by_prompts_that_chose_nothing(tmp_path: Path)
 
 
 def test_a_gain_has_the_error_of_the_paired_difference() -> None:
-    told = change(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))
+    was, now = np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])
+    told = {"before": 2.0, "after": 4.0, "gain": 2.0, "n": 3}
     # Gains 1, 2 and 3 deviate by 1.
-    assert told == pytest.approx(
-        {"before": 2.0, "after": 4.0, "gain": 2.0, "error": 3**-0.5, "n": 3}
+    assert change(was, now, ["a", "b", "c"]) == pytest.approx(
+        told | {"error": 3**-0.5, "topics": 3}
     )
+    # By topic the residuals are -1 + 0 and 1: sqrt(2 / 1 * 2) / 3.
+    assert change(was, now, ["a", "a", "b"]) == pytest.approx(told | {"error": 2 / 3, "topics": 2})
+    # The same answers to the same question tell nothing new.
+    twice = change(np.tile(was, 2), np.tile(now, 2), ["a", "b", "c"] * 2)
+    assert twice["error"] == pytest.approx(3**-0.5)
+
+
+def test_eight_answers_to_one_question_are_no_eight_gains() -> None:
+    # A mean of .25: gains of 2 and -1, eight times each, and sixteen of 0.
+    golds = [6.0] * 8 + [3.0] * 8 + [4.0] * 16
+    # Alone they have an error of sqrt(38) / 32 = .19, by their four topics sqrt(304) / 32 = .54.
+    for topics, verdict in ((None, "best"), ([name for name in "abcd" for _ in range(8)], "")):
+        guard = GoldGuard()
+        guard.note([4.0] * 32, 0.0, topics)
+        assert guard.note(golds, 0.0, topics) == verdict
 
 
 def test_with_an_average_the_best_average_is_what_is_left(tmp_path: Path) -> None:
@@ -102,12 +120,60 @@ def test_with_an_average_the_best_average_is_what_is_left(tmp_path: Path) -> Non
     assert run.look()["watched_gold"] == pytest.approx(figures["guard"]["best"])
 
 
-def test_what_is_watched_or_held_out_is_never_trained_on() -> None:
+def prompt(words: str, key: str = "", kind: str = "") -> Conversation:
+    return Conversation((Message("user", words),), kind=kind, key=key, check={"kind": "any"})
+
+
+#: Sixteen things asked twice in the same words and once in others, and real rows, of which the
+#: key is the number.
+REPEATED = [
+    *(prompt(f"{words} {n}", key=f"fact|{n}")
+      for words in ("Where is", "Where is", "Say where is") for n in range(16)),
+    *(prompt(f"Is {n % 4} even?", key=f"faq|{n}", kind="real") for n in range(16)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_watched_or_held_out_is_trained_on_in_no_words(seed: int) -> None:
+    aside = put_aside(REPEATED, seed, 128, watch=True)
+    told = [aside.held, aside.watched, aside.rest]
+    for of in (lambda one: one.messages, lambda one: one.key if not one.kind else one.messages):
+        held, watched, rest = ({of(one) for one in some} for some in told)
+        assert held and watched and rest
+        assert not held & watched and not (held | watched) & rest
+    assert sum(map(len, told)) == 64  # each is on one side
+    assert 8 < len(aside.held) <= 16 and 8 < len(aside.watched) <= 16  # a quarter at most
+    assert aside == put_aside(REPEATED, seed, 128, watch=True)
+
+
+def test_each_kind_of_prompt_keeps_its_share_of_what_is_put_aside() -> None:
+    once = [prompt(f"Is {n} even?", key=str(n)) for n in range(400)]
+    often = [prompt(f"Is {n} odd?", key=f"odd {n % 40}", kind="odd") for n in range(400)]
+    shares = []
+    for seed in range(40):
+        held = put_aside([*once, *often], seed, 100, watch=False).held
+        shares.append(float(np.mean([one.kind == "odd" for one in held])))
+    # A half, with an error of .016 or so: eleven of 440 topics have ten prompts each.
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
+
+
+def test_of_what_is_put_aside_there_is_no_more_than_wanted() -> None:
+    apart = [prompt(f"Is {n} even?", key=str(n)) for n in range(600)]
+    aside = put_aside(apart, 0, 100, watch=True)
+    assert (len(aside.held), len(aside.watched), len(aside.rest)) == (100, 128, 372)
+    aside = put_aside(apart[:40], 0, 100, watch=False)
+    assert (len(aside.held), len(aside.watched), len(aside.rest)) == (10, 0, 30)
+    # Two topics of eight each are more than a quarter of all, and one held out has no error.
+    few = [prompt("tea"), prompt("bad")] * 8
+    assert put_aside(few, 0, 100, watch=True).rest == few
+    few = [prompt("tea"), *[prompt("bad")] * 7]
+    assert put_aside(few, 0, 100, watch=False).rest == few
+
+
+def test_a_run_draws_no_prompt_that_is_put_aside() -> None:
     run = opposed(1)
-    watched, held = (
-        {id(prompt) for prompt in some} for some in (run.aside.watched, run.aside.held)
-    )
-    drawn = {id(prompt) for step in range(8) for prompt in run.chosen(step)}
+    watched, held = ({one.key for one in some} for some in (run.aside.watched, run.aside.held))
+    drawn = {one.key for step in range(8) for one in run.chosen(step)}
     assert (len(watched), len(held), len(drawn)) == (4, 4, 8)
     assert len(watched | held | drawn) == 16
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from regrow.align.readers import read_comparisons, read_demonstrations, read_prompts
+from regrow.align.tables import Tally
 from regrow.errors import RegrowError
 
 SHARED = Path(os.environ.get("REGROW_SHARED", Path(__file__).parents[1] / ".." / "shared")) / "data"
@@ -74,6 +75,16 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
             {"question": "How many?", "answer": "2 + 3 = <<2+3=5>>5\n#### 5"},
             [("user", "How many?"), ("assistant", "2 + 3 = 5\nThe answer is 5.")],
         ),
+        ({"question": "How many?", "answer": 43.0},
+         [("user", "How many?"), ("assistant", "The answer is 43.")]),
+        ({"question": "How many?", "answer": 10**400},
+         [("user", "How many?"), ("assistant", f"The answer is {10**400}.")]),
+        ({"question": "How many?", "answer": 100, "rationale": "Count."},
+         [("user", "How many?"), ("assistant", "Count.\nThe answer is 100.")]),
+        ({"system": "Be kind.", "completion": "So.",
+          "prompt": "\n\nHuman: Hi\n\nAssistant: Yo\n\nHuman: So?\n\nAssistant:"},
+         [("system", "Be kind."), ("user", "Hi"), ("assistant", "Yo"), ("user", "So?"),
+          ("assistant", "So.")]),
         (
             {"turns": [{"speaker": s, "text": t} for s, t in ("Aa", "Ab", "Bc", "Ad")]},
             [("user", "a\nb"), ("assistant", "c")],
@@ -118,6 +129,9 @@ def test_instances_find_the_definition_of_their_task(tmp_path: Path) -> None:
     ]
     (one,) = read_demonstrations(write(tmp_path / "instances.jsonl", *rows))
     assert (one.family, one.messages[0].content) == ("sum", "Add.\n\n2 2")
+    write(tmp_path / "tasks.jsonl", {"task": "sum", "name": "Sums"})
+    with pytest.raises(RegrowError, match="2 of 2 rows: unknown shape"):
+        read_demonstrations(tmp_path / "instances.jsonl")
 
 
 def test_chosen_and_rejected_may_be_messages_or_answers_to_a_prompt(tmp_path: Path) -> None:
@@ -132,9 +146,56 @@ def test_chosen_and_rejected_may_be_messages_or_answers_to_a_prompt(tmp_path: Pa
         assert (one.answers, one.ratings) == (("Yes.", "No."), (1.0, 0.0))
 
 
+TALK = "\n\nHuman: hi\n\nAssistant: "
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chosen", "rejected", "asked", "answers"),
+    [
+        # An answer may quote a dialogue, and may be one.
+        ("Write one.", f"Here:{TALK}yo", f"Here:{TALK}no", ["Write one."],
+         (f"Here:{TALK}yo", f"Here:{TALK}no")),
+        ("Write one.", f"{TALK}yo", f"{TALK}no", ["Write one."],
+         (f"{TALK}yo".strip(), f"{TALK}no".strip())),
+        (f"{TALK}yo\n\nHuman: And?\n\nAssistant:", " Yes", " No", ["hi", "yo", "And?"],
+         ("Yes", "No")),
+        (TALK, f"{TALK}yo", f"{TALK}no", ["hi"], ("yo", "no")),
+    ],
+)  # fmt: skip
+def test_the_prompt_of_two_answers_is_what_the_row_says_it_is(
+    tmp_path: Path, prompt: str, chosen: str, rejected: str, asked: list[str],
+    answers: tuple[str, str],
+) -> None:  # fmt: skip
+    row = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+    (one,) = read_comparisons(write(tmp_path / "c.jsonl", row))
+    assert [turn.content for turn in one.prompt.messages] == asked
+    assert one.answers == answers
+
+
+@pytest.mark.parametrize("label", [1, 1.0, "1", 2, 2.0, "2"])
+def test_a_label_names_the_better_answer(tmp_path: Path, label: object) -> None:
+    row = {"input": "Who?", "output_1": "Ana.", "output_2": "Bo.", "label": label}
+    (one,) = read_comparisons(write(tmp_path / "votes.jsonl", row))
+    assert one.ratings == ((1.0, 0.0) if str(label)[0] == "1" else (0.0, 1.0))
+
+
+@pytest.mark.parametrize("label", [True, False, None, 0, 3, 1.5, "tie", "A", "output_1", [1]])
+def test_any_other_label_is_set_aside(tmp_path: Path, label: object) -> None:
+    row = {"input": "Who?", "output_1": "Ana.", "output_2": "Bo.", "label": label}
+    path = write(tmp_path / "votes.jsonl", row, row | {"label": 1})
+    tally = Tally(path.name)
+    assert len(read_comparisons(path, tally)) == 1
+    assert [(one.line, one.reason) for one in tally.aside] == [
+        (1, f"label {label!r} is neither 1 nor 2")
+    ]
+
+
 def test_a_file_with_nothing_known_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(RegrowError, match="no demonstration in a known shape"):
-        read_demonstrations(write(tmp_path / "data.jsonl", {"x": 1}))
+    rows = [{"x": 1}, {"x": 2}, {"prompt": "Hi", "completion": ""}]
+    with pytest.raises(RegrowError, match=r"no demonstration in .*\(2 of 3 rows: unknown shape\)"):
+        read_demonstrations(write(tmp_path / "data.jsonl", *rows))
+    with pytest.raises(RegrowError, match=r"no comparison in .*\(3 of 3 rows: unknown shape\)"):
+        read_comparisons(tmp_path / "data.jsonl")
     with pytest.raises(RegrowError, match="missing"):
         read_comparisons(tmp_path / "none.jsonl")
 
@@ -165,9 +226,25 @@ def test_ranked_trees_give_a_comparison_at_every_ranked_turn(tmp_path: Path) -> 
     assert [m.content for m in below.prompt.messages] == ["Why?", "good", "And?"]
 
 
+def test_a_rank_that_is_no_number_is_set_aside(tmp_path: Path) -> None:
+    answers = [reply("assistant", "good", 0), reply("assistant", "bad", "second")]  # type: ignore[arg-type]
+    path = write(tmp_path / "t.jsonl", {"tree": reply("prompter", "Why?", None, *answers)})
+    for read in (read_comparisons, read_demonstrations):
+        with pytest.raises(RegrowError, match="'rank' is no number but str"):
+            read(path)
+    answers[1]["rank"] = 10**400
+    with pytest.raises(RegrowError, match="'rank' is no number but int"):
+        read_comparisons(write(path, {"tree": reply("prompter", "Why?", None, *answers)}))
+
+
 def test_prompts_come_from_prompts_and_from_demonstrations(tmp_path: Path) -> None:
     path = write(tmp_path / "p.jsonl", {"prompt": "Hi"}, {"instruction": "Add.", "output": "4"})
     assert [p.messages[-1].content for p in read_prompts(path)] == ["Hi", "Add."]
+    rows = [{"prompt": f"{TALK}yo\n\nHuman: So?\n\nAssistant:"}, {"prompt": "Hi"}]
+    path = write(tmp_path / "p.jsonl", *[row | {"system": "Be kind."} for row in rows])
+    assert [[turn.content for turn in one.messages] for one in read_prompts(path)] == [
+        ["Be kind.", "hi", "yo", "So?"], ["Be kind.", "Hi"],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from rl_tiny import tiny, tiny_tokenizer
 
-from regrow.align.fit import fit_reward
+from regrow.align.fit import fit_reward, fit_rows
 from regrow.align.reward import (
     Ranked,
     RewardModel,
@@ -20,9 +21,11 @@ from regrow.align.reward import (
     save_reward,
     score_rows,
 )
+from regrow.align.rows import ConversationRows
 from regrow.errors import RegrowError
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
+from regrow.records import Conversation, Message
 from regrow.train.loop import TrainSettings
 from regrow.tree.settings import RewardSettings
 
@@ -106,3 +109,17 @@ def test_demonstrations_score_nothing_on_average_and_one_epoch_is_usual(tmp_path
     scores = score_rows(model, shown, 0)
     assert scores.mean() == pytest.approx(0, abs=1e-5)
     assert scores.std() > 0.01
+
+
+def test_a_fit_that_took_no_step_is_no_success(tmp_path: Path) -> None:
+    ties = [Ranked(((1, 2), (3, 4)), (1.0, 1.0))] * 8  # no pairs, so the mean over them is none
+    settings = TrainSettings(total=8, rows=2, seed=0, precision="fp32")
+    with pytest.raises(RegrowError, match="nothing was learnt"):
+        fit_reward(RewardModel(Decoder(CONFIG)), ties, [], settings, tmp_path / "r", pad=0, held=0)
+    talk = Conversation((Message("user", "tea"), Message("assistant", "good")))
+    rows = ConversationRows([talk], tiny_tokenizer(), 16, seed=0)
+    broken = tiny()
+    with torch.no_grad():
+        broken.embedding.fill_(float("nan"))
+    with pytest.raises(RegrowError, match="nothing was learnt"):
+        fit_rows(broken, rows, settings, tmp_path / "t")

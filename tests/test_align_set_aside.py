@@ -108,7 +108,9 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "jsonl.zst", "json", "parquet"])
+@pytest.mark.parametrize(
+    "ending", ["jsonl", "jsonl.gz", "jsonl.zst", "json", "lines.json", "parquet"]
+)
 def test_the_same_rows_come_out_of_every_kind_of_file(tmp_path: Path, ending: str) -> None:
     rows = [turns("s:Be kind", "u:Hi", "a:Yo"), turns("u:Hi", "a:"), GOOD]
     path = tmp_path / f"talks.{ending}"

@@ -6,16 +6,25 @@ import copy
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
-from test_tree_real_data import COMPARED, context, rows, run
+from test_tree_real_data import COMPARED, context, ending, rows, run
 from tree_kit import Garden
 
-from regrow.align.feedback import Rated, best_of, load_rated, rank, sample_answers, save_rated
+from regrow.align.feedback import (
+    Rated,
+    best_of,
+    best_rated,
+    load_rated,
+    rank,
+    sample_answers,
+    save_rated,
+)
 from regrow.align.reward import RewardModel, save_reward
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
@@ -35,7 +44,7 @@ from regrow.tree.stages.reinforcement import rlhf
 from regrow.tree.stages.tuning import feedme
 from regrow.worlds.raters import panel
 
-__all__ = ["run"]
+__all__ = ["ending", "run"]
 
 
 class Lengthy(RewardModel):
@@ -59,13 +68,19 @@ def changed(given: StageContext, **parts: Any) -> StageContext:
     return StageContext(recipe, given.name, node, given.folder, given.parent, given.run, given.seed)
 
 
-def people(run: Path, path: Path, change: Callable[[Rated], Rated] = lambda one: one) -> Path:
+def people(
+    run: Path,
+    path: Path,
+    change: Callable[[Rated], Rated] = lambda one: one,
+    temperature: float = 2.0,
+) -> Path:
     """A file in which ann and bob rated samples of oak for the world's prompts; bob likes less."""
     given = context(run, "fed")
     model, tokenizer = load_model(run / "oak"), Tokenizer.load(run / "oak")
     found = sample_answers(
         model, tokenizer, world_rows(given, "prompts"), node="oak",
-        weights=str(weights_of(run / "oak")), samples=3, length=8, temperature=2.0, seed=1,
+        weights=str(weights_of(run / "oak")), samples=3, length=8, temperature=temperature,
+        seed=1,
     )  # fmt: skip
     said = [
         Rated(one.prompt, one.answers, one.tokens, ratings, who, one.node, one.weights, "2026")
@@ -80,14 +95,61 @@ def by_people(run: Path, node: str, file: Path) -> StageContext:
     return changed(context(run, node), data__ratings={node: str(file)})
 
 
-def test_feedme_tunes_on_what_people_rated_highest(run: Path) -> None:
-    file = people(run, run / "r.jsonl")
-    given = by_people(run, "fed", file)
+def test_feedme_tunes_on_what_people_rated_highest(ending: Path) -> None:
+    file = people(ending, ending / "r.jsonl", temperature=0.8)
+    given = by_people(ending, "fed", file)
     record = feedme(given)
-    assert (record["prompts"], record["kept"], record["raters"]) == (8, 8, ["ann", "bob"])
     kept = load_rated(given.folder / "rated.jsonl.gz")
     assert {one.ratings for one in kept} == {(6.0, 3.5, 1.0)}  # the mean of the two
     assert {one.answers for one in kept} == {one.answers for one in load_rated(file)}
+    # Those rated 6 are the first of each prompt, where they end and say something.
+    tokenizer = Tokenizer.load(ending / "oak")
+    stops = (tokenizer.end, tokenizer.eos)
+    whole = [one for one in kept if one.tokens[0][-1] in stops and one.answers[0].strip()]
+    assert 1 < len(whole) < 8
+    assert (record["prompts"], record["kept"]) == (8, len(whole))
+    assert record["raters"] == ["ann", "bob"]
+
+
+def test_an_answer_that_was_cut_off_is_not_taught_as_a_whole_one(run: Path) -> None:
+    tokenizer = Tokenizer.load(run / "oak")
+    end, eos = tokenizer.end, tokenizer.eos
+
+    def said(question: str, tokens: tuple[tuple[int, ...], ...], *ratings: float) -> Rated:
+        prompt = Conversation((Message("user", question),), key=question, check={"kind": "task"})
+        return Rated(prompt, tuple(f" {len(ids)} " for ids in tokens), tokens, ratings)
+
+    rated = [
+        said("cut off at its best", ((20, 21, 22), (20, end), (20, 21, eos)), 7.0, 6.5, 6.0),
+        said("never whole", ((20, 21), (20,)), 7.0, 6.0),
+        said("whole and poor", ((20, end),), 5.0),
+    ]
+    found = best_rated(rated, tokenizer, 6.0)
+    assert [[turn.content for turn in one.messages] for one in found] == [
+        ["cut off at its best", "2"]
+    ]
+    assert not found[0].check
+    # Where less than a share is rated high, the best of that share are taken, whole ones alone.
+    assert [one.key for one in best_rated(rated, tokenizer, 6.9, least=1.0)] == [
+        "cut off at its best", "whole and poor",
+    ]  # fmt: skip
+
+
+def test_without_an_answer_that_ends_feedme_says_what_to_do(run: Path) -> None:
+    def cut(one: Rated) -> Rated:
+        return replace(one, tokens=((20,), (21,), (22,)), answers=("x",) * 3)
+
+    rated = [cut(one) for one in load_rated(people(run, run / "r.jsonl"))]
+    given = context(run, "fed")
+    save_rated(rated, given.folder / "rated.jsonl.gz")
+    with pytest.raises(RegrowError, match=r"no answer to 16 prompts that ends within 8 tokens"):
+        feedme(given)
+
+
+def test_ppo_without_room_for_an_answer_says_what_to_do(run: Path) -> None:
+    given = changed(context(run, "tuned"), nodes__tuned__settings__length=60)
+    with pytest.raises(RegrowError, match=r"no prompt that leaves room for an answer of 60 tokens"):
+        rlhf(given)
 
 
 def test_a_reward_model_learns_from_people_and_is_tested_on_prompts_put_aside(run: Path) -> None:
@@ -205,11 +267,11 @@ def test_prompts_of_one_topic_are_put_aside_together() -> None:
     assert rating.aside([1, 2], ["a", "a"], 0, "x") == ([1, 2], [])
 
 
-def test_under_select_reward_feedme_tunes_on_what_a_reward_model_likes(run: Path) -> None:
-    settings = {"select": "reward", "prompts": 4, "samples": 3, "length": 8, "rows": 2, "warmup": 1}
+def test_under_select_reward_feedme_tunes_on_what_a_reward_model_likes(ending: Path) -> None:
+    settings = {"select": "reward", "prompts": 4, "samples": 8, "length": 8, "rows": 2, "warmup": 1}
     learning = {"prompts": 8, "samples": 3, "rows": 2, "warmup": 1, "margin": 0}
     given = changed(
-        context(run, "fed", comparisons=["compared.jsonl"]),
+        context(ending, "fed", comparisons=["compared.jsonl"]),
         nodes__fed__settings=settings | {"reward": learning},
     )
     record = feedme(given)

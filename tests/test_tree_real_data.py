@@ -17,7 +17,7 @@ from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
 from regrow.files import read_jsonl, write_json, write_jsonl
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
-from regrow.model.folder import save_model
+from regrow.model.folder import load_model, save_model
 from regrow.records import Conversation, Message
 from regrow.tree.recipe import Recipe
 from regrow.tree.stage import StageContext
@@ -72,13 +72,27 @@ def run(tmp_path: Path) -> Path:
     parent = tmp_path / "run" / "oak"
     texts = ["Double it. Say good, never bad. The planets of the sun 1 2 3 4 5 6 7 8 9 0\n"] * 9
     tokenizer = train_tokenizer(texts, 300, parent)
-    save_model(Decoder(ModelConfig(tokenizer.vocabulary, 32, 1, 1, 1, 32, 64), seed=0), parent)
+    model = Decoder(ModelConfig(tokenizer.vocabulary, 32, 1, 1, 1, 32, 64), seed=0)
+    save_model(model, parent)
     real = tmp_path / "real"
     asked = [{"prompt": f"Say {n}."} for n in range(8)]
     rows(real / "prompts.jsonl", *asked)
     rows(real / "compared.jsonl", *COMPARED)
     rows(real / "quiz.jsonl", QUESTION)
     return tmp_path / "run"
+
+
+@pytest.fixture
+def ending(run: Path) -> Path:
+    """The same, with a parent of which many answers end."""
+    model, tokenizer = load_model(run / "oak"), Tokenizer.load(run / "oak")
+    ends = [tokenizer.end, *tokenizer.encode("\n")]  # the stages let the first begin as the second
+    asked = tokenizer.chat([Message("user", "Double 1.")], answer=True)[0]
+    with torch.no_grad():
+        hidden = model(torch.tensor([asked]))[0].mean(0)
+        model.embedding[ends] = 8 * hidden / hidden.norm() ** 2
+    save_model(model, run / "oak")
+    return run
 
 
 def context(run: Path, node: str, **data: Sequence[str]) -> StageContext:
@@ -125,8 +139,8 @@ def test_answers_to_real_prompts_are_rated_by_the_rank_of_their_reward(tmp_path:
     assert [one.ratings for one in found] == [(2.0, 3.0), (5.0, 1.0), (7.0, 3.0)]
 
 
-def test_feedme_learns_a_taste_from_comparisons_and_rates_real_prompts_by_it(run: Path) -> None:
-    given = context(run, "fed", prompts=["prompts.jsonl"], comparisons=["compared.jsonl"])
+def test_feedme_learns_a_taste_from_comparisons_and_rates_real_prompts_by_it(ending: Path) -> None:
+    given = context(ending, "fed", prompts=["prompts.jsonl"], comparisons=["compared.jsonl"])
     record = feedme(given)
     rated = list(read_jsonl(given.folder / "rated.jsonl.gz"))
     real = [row for row in rated if not row["prompt"]["check"]]
@@ -137,21 +151,21 @@ def test_feedme_learns_a_taste_from_comparisons_and_rates_real_prompts_by_it(run
     assert len(set(ratings)) > 1
 
 
-def test_without_comparisons_feedme_leaves_real_prompts_out_and_says_so(run: Path) -> None:
-    given = context(run, "fed", prompts=["prompts.jsonl"])
+def test_without_comparisons_feedme_leaves_real_prompts_out_and_says_so(ending: Path) -> None:
+    given = context(ending, "fed", prompts=["prompts.jsonl"])
     record = feedme(given)
     assert record["taste"] == {"real_prompts_left_out": 8}
     assert all(row["prompt"]["check"] for row in read_jsonl(given.folder / "rated.jsonl.gz"))
 
 
-def test_prompts_that_leave_no_room_for_an_answer_are_left_out(run: Path) -> None:
-    rows(run.parent / "real" / "prompts.jsonl", {"prompt": "Say 1. " * 20})
-    record = feedme(context(run, "fed", prompts=["prompts.jsonl"]))
+def test_prompts_that_leave_no_room_for_an_answer_are_left_out(ending: Path) -> None:
+    rows(ending.parent / "real" / "prompts.jsonl", {"prompt": "Say 1. " * 20})
+    record = feedme(context(ending, "fed", prompts=["prompts.jsonl"]))
     assert record["prompts"] == 8
 
 
-def test_feedme_on_the_world_alone_needs_no_taste(run: Path) -> None:
-    record = feedme(context(run, "fed"))
+def test_feedme_on_the_world_alone_needs_no_taste(ending: Path) -> None:
+    record = feedme(context(ending, "fed"))
     assert "taste" not in record
     assert record["prompts"] == 8
 
@@ -252,3 +266,15 @@ def test_a_comparison_too_long_for_the_context_is_no_help(run: Path) -> None:
     (one,) = rewards.compared([run.parent / "real" / "long.jsonl"], tokenizer, 64)
     assert one.ratings == (1.0, 0.0)
     assert np.diff([len(row) for row in one.rows])[0] != 0
+
+
+def test_of_comparisons_those_that_tie_are_left_out(run: Path) -> None:
+    def tree(ranks: tuple[int, int]) -> dict[str, Any]:
+        answers = [{"role": "assistant", "text": text, "rank": rank}
+                   for text, rank in zip(("good", "bad"), ranks)]  # fmt: skip
+        return {"tree": {"role": "prompter", "text": f"Say {ranks}.", "replies": answers}}
+
+    rows(run.parent / "real" / "ties.jsonl", tree((0, 0)), tree((0, 1)))
+    tokenizer = Tokenizer.load(run / "oak")
+    (one,) = rewards.compared([run.parent / "real" / "ties.jsonl"], tokenizer, 64)
+    assert (one.topic, one.pairs()) == ("Say (0, 1).", [(0, 1)])

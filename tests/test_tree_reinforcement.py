@@ -79,6 +79,18 @@ def test_dpo_learns_from_rated_samples_and_real_comparisons(run: Path) -> None:
     assert 0 <= told["accuracy"] <= 1 and told["pairs"] > 0
 
 
+def test_the_rate_of_dpo_is_planned_for_all_its_passes(run: Path) -> None:
+    rows(run.parent / "real" / "compared.jsonl", *COMPARED)
+    node = {**PREFERS, "tokens": 6000, "settings": PREFERS["settings"] | {"warmup": 100}}
+    given = stage_of(run, node, comparisons=["compared.jsonl"])
+    told = dpo(given)["dpo"]
+    scales = [line["scale"] for line in read_jsonl(given.folder / "metrics.jsonl")]
+    assert told["epochs"] > 3 and len(scales) == told["training"]["steps"]
+    # Warmed up over a quarter of the steps at most.
+    warmup = told["training"]["rows"] // 2 // 4
+    assert scales[:warmup] == pytest.approx([(n + 1) / warmup for n in range(warmup)])
+
+
 @pytest.mark.parametrize(
     ("stage", "record", "steps"),
     [("dpo", {"dpo": {"training": {"steps": 7}}}, 7),

@@ -94,6 +94,17 @@ def test_rows_that_are_set_aside_stand_beside_the_node_and_in_its_record(tmp_pat
         "empty assistant turn": 2, "two assistant turns in a row": 1, "not valid JSON": 1,
     }  # fmt: skip
     assert found["files"] == {"sums.jsonl": {"rows": 44, "set_aside": 4}}
+    beside = {"world": 24, "real": 24, "left_out": 16, "real_share": 0.5, "wanted": 0.5}
+    assert found["beside"] == {"demonstrations": beside}
+    assert reading.lines(edge.record)[1] == (
+        "instructions: 16 of 40 left out, so that 50.0% of the demonstrations are real"
+    )
+    assert record["demonstrations"] == 24 + 24
+    few = {"dialogue_prompts": reading.share_of(15_000, 500, 0, 0.5)}
+    told_of = {"data": {"prompts": {"set_aside": 0, "benchmark_items": 0, "beside": few}}}
+    assert reading.lines(told_of) == [
+        "prompts: 3.2% of the dialogue prompts are real, as there are only 500"
+    ]
     aside = list(read_jsonl(given.folder / "set_aside.jsonl"))
     assert [row["line"] for row in aside] == [41, 42, 43, 44]
     assert aside[0] == {

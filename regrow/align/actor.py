@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regrow.align.overoptimisation import Truth, change, put_aside
+from regrow.align.lesson import topic
+from regrow.align.overoptimisation import Truth, change, error_of, put_aside
 from regrow.align.rollouts import Drawn, Rollouts, draw, drift, lay_out, log_probabilities
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.model.decoder import Decoder
@@ -170,8 +171,9 @@ class Actor:
         together = max(1, self.loop.prompts * self.loop.samples // self.loop.minibatches)
         r = self.measured(drawn, np.zeros(n, np.float32), torch.arange(n).split(together))
         golds, worth = self.judged(drawn)
+        topics = [topic(prompt) for prompt in self.aside.held]
         return {
-            "held_gold": float(golds.mean()), "held_gold_error": float(golds.std() / n**0.5),
+            "held_gold": float(golds.mean()), "held_gold_error": error_of(golds, topics),
             "held_reward": float(worth.mean()),
             "held_kl": float((r.log_old - r.log_ref).sum()) / n,
         }  # fmt: skip
@@ -192,7 +194,11 @@ class Actor:
             }
             for one, two, x, y in list(zip(was, now, gold_was, gold_now))[:SHOWN]
         ]  # fmt: skip
-        gained = {"gold": change(gold_was, gold_now), "reward": change(worth_was, worth_now)}
+        topics = [topic(prompt) for prompt in self.aside.held]
+        gained = {
+            "gold": change(gold_was, gold_now, topics),
+            "reward": change(worth_was, worth_now, topics),
+        }
         return gained | {"shown": shown}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from regrow.align.fit import stepped
 from regrow.align.reward import Ranked, pad_right, ranking_loss
 from regrow.align.rollouts import token_log_probabilities
 from regrow.errors import RegrowError
@@ -77,28 +77,22 @@ def preferred(
 def fit_dpo(
     policy: Decoder,
     learn: Sequence[Ranked],
+    sequence: Sequence[int] | np.ndarray,
     test: Sequence[Ranked],
     settings: TrainSettings,
     folder: Path,
     *,
     beta: float,
     pad: int,
-    tokens: int,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Learn from ranked answers until their rows come to `tokens`, a new order each epoch.
+    """Learn from ranked answers in the order of `sequence`, places in `learn` (see `sequence_of`).
 
-    `settings.rows` counts prompts a step; its total is set here. The policy as it comes is the
-    reference. `test` are rankings that are not learnt from.
+    `settings.rows` counts prompts a step, and `settings.total` is the length of the sequence. The
+    policy as it comes is the reference. `test` are rankings that are not learnt from.
     """
-    if len(learn) < 4:
-        raise RegrowError(
-            f"only {len(learn)} prompts have answers of different rating; sample more prompts or "
-            "lower margin"
-        )
     start = copy.deepcopy(policy).eval()
     same: list[Decoder] = []  # the start in the precision of training, so that both round alike
-    sequence = _sequence(learn, tokens, settings.seed)
 
     def batch_of(step: int, first: int, rows: int) -> list[Ranked]:
         return [learn[i] for i in sequence[first : first + rows]]
@@ -108,8 +102,7 @@ def fit_dpo(
             same.append(copy.deepcopy(start).to(model.embedding))
         return batch_loss(model, same[0], batch, pad, beta)
 
-    settings = replace(settings, total=len(sequence), rows=min(settings.rows, len(sequence)))
-    summary = train(policy.eval(), loss_of, batch_of, settings, folder, progress)
+    summary = stepped(train(policy.eval(), loss_of, batch_of, settings, folder, progress), folder)
     right, pairs = preferred(policy, start, test, pad)
     return {
         "training": summary.to_dict(), "accuracy": round(right, 4), "pairs": pairs,
@@ -118,8 +111,14 @@ def fit_dpo(
     }  # fmt: skip
 
 
-def _sequence(learn: Sequence[Ranked], tokens: int, seed: int) -> np.ndarray:
-    """Which prompts are learnt from in turn, until their rows hold so many tokens."""
+def sequence_of(learn: Sequence[Ranked], tokens: int, seed: int) -> np.ndarray:
+    """Which prompts are learnt from in turn, until their rows hold so many tokens: places in
+    `learn`, in a new order each epoch. Raises RegrowError where there are too few."""
+    if len(learn) < 4:
+        raise RegrowError(
+            f"only {len(learn)} prompts have answers of different rating; sample more prompts or "
+            "lower margin"
+        )
     sizes = np.array([sum(map(len, one.rows)) for one in learn])
     epochs = -(-tokens // int(sizes.sum()))
     order = np.concatenate(

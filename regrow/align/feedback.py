@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from regrow.align.lesson import opening
 from regrow.align.reward import Ranked, RewardModel, score_rows
+from regrow.align.rows import asked_ids
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
 from regrow.files import read_jsonl, write_jsonl
@@ -104,7 +106,7 @@ def sample_answers(
     found: list[Rated] = []
     for start in range(0, len(prompts), chunk):
         some = prompts[start : start + chunk]
-        ids = [tokenizer.chat(p.messages, answer=True)[0] for p in some]
+        ids = [asked_ids(prompt, tokenizer) for prompt in some]
         for prompt, answers in zip(some, generate(model, tokenizer, ids, sampling, samples)):
             texts = tuple(answer.text for answer in answers)
             tokens = tuple(tuple(answer.ids) for answer in answers)
@@ -113,30 +115,38 @@ def sample_answers(
     return found
 
 
-def best_rated(rated: Sequence[Rated], keep: float, least: float = 0.1) -> list[Conversation]:
+def best_rated(
+    rated: Sequence[Rated], tokenizer: Tokenizer, keep: float, least: float = 0.1
+) -> list[Conversation]:
     """The best answer of each prompt as a demonstration, where it is rated at least `keep` of 7.
 
-    Where fewer than `least` of the prompts have one, the best of that share are taken instead: a
+    Only answers that end by themselves: one that was cut off would be taught as a whole one. Where
+    fewer than `least` of the prompts have one, the best of that share are taken instead: a
     weak parent still has answers that are better than its others.
     """
-    best = [max(zip(one.ratings, one.answers), key=lambda pair: pair[0]) for one in rated]
-    order = sorted(range(len(rated)), key=lambda n: -best[n][0])
-    above = sum(rating >= keep for rating, _ in best)
-    chosen = []
-    for n in order[: max(above, round(least * len(rated)))]:
-        prompt, answer = rated[n].prompt, best[n][1].strip()
-        if answer:
-            turns = (*prompt.messages, Message("assistant", answer))
-            chosen.append(Conversation(turns, prompt.family, prompt.kind, prompt.key))
-    return chosen
+    stops = (tokenizer.end, tokenizer.eos)
+    best = []
+    for one in rated:
+        whole = [
+            (rating, answer.strip())
+            for rating, answer, ids in zip(one.ratings, one.answers, one.tokens)
+            if answer.strip() and ids[-1] in stops
+        ]
+        if whole:
+            best.append((one.prompt, *max(whole, key=lambda pair: pair[0])))
+    best.sort(key=lambda found: -found[1])
+    above = sum(rating >= keep for _, rating, _ in best)
+    return [
+        replace(prompt, messages=(*prompt.messages, Message("assistant", answer)), check={})
+        for prompt, _, answer in best[: max(above, round(least * len(rated)))]
+    ]
 
 
 def rank(one: Rated, tokenizer: Tokenizer, margin: float = 0.0) -> Ranked:
     """Token rows with their ratings: the sampled ids as they are, never re-tokenised text."""
-    prompt, _ = tokenizer.chat(one.prompt.messages, answer=True)
-    unique = dict(zip(one.tokens, one.ratings))
-    rows, opening = tuple((*prompt, *ids) for ids in unique), one.prompt.messages[0].content
-    return Ranked(rows, tuple(unique.values()), margin, opening)
+    prompt, unique = asked_ids(one.prompt, tokenizer), dict(zip(one.tokens, one.ratings))
+    rows = tuple((*prompt, *ids) for ids in unique)
+    return Ranked(rows, tuple(unique.values()), margin, opening(one.prompt))
 
 
 def ranked(rated: Iterable[Rated], tokenizer: Tokenizer, margin: float = 0.0) -> list[Ranked]:

@@ -58,9 +58,20 @@ def fit_rows(
     shards = [one.schedule.shards.manifest for one in parts if isinstance(one, TextRows)]
     first = supply.row(0)[0].tolist()  # where conversations are encoded otherwise it shows here
     data = sha256_json([supply.told(), shards, first, packing, z_loss])
-    return train(
+    summary = train(
         model, loss_of, batch_of, settings, folder, progress, marks=marks, alters=alters, data=data
     )
+    return stepped(summary, folder)
+
+
+def stepped(summary: TrainSummary, folder: Path) -> TrainSummary:
+    """The summary of a run. Raises RegrowError where the run has not moved the model at all."""
+    if summary.steps == 0:
+        raise RegrowError(
+            "nothing was learnt: every batch was passed over, for losses or gradients that are no "
+            f"numbers ({folder / 'metrics.jsonl'} has them); check the data, or lower settings.rate"
+        )
+    return summary
 
 
 def fit_text(
@@ -127,6 +138,7 @@ def fit_reward(
 
     settings = replace(settings, total=len(sequence), rows=min(settings.rows, len(sequence)))
     summary = train(model, lambda m, b: batch_loss(m, b, pad), batch_of, settings, folder, progress)
+    stepped(summary, folder)
     model.eval()
     right, pairs = accuracy(model, test, pad)
     if demonstrations:

@@ -10,6 +10,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from torch.nn import functional
 
 from regrow.align.lesson import set_of
-from regrow.align.rows import laid_out
+from regrow.align.rows import asked_ids, laid_out
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.generate.sampler import Sampling, generate
 from regrow.model.decoder import Decoder
@@ -79,7 +80,7 @@ def _forms(
     length: int,
     window: int,
 ) -> list[dict[str, int]]:
-    prompts = [laid_out(talk, tokenizer, answer=True)[0] for talk in talks]
+    prompts = [asked_ids(replace(talk, messages=talk.messages[:-1]), tokenizer) for talk in talks]
     fits = [n for n, prompt in enumerate(prompts) if len(prompt) <= window - length]
     sampling = Sampling(length, stop_ids=(tokenizer.end, tokenizer.eos))
     drawn = generate(model, tokenizer, [prompts[n] for n in fits], sampling) if fits else []

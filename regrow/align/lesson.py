@@ -78,9 +78,19 @@ def keep_aside(
     learnt: list[Conversation] = []
     aside: list[Conversation] = []
     for talk in talks:
-        opening = [turn.content for turn in talk.messages if turn.role == "user"][:1]
-        (aside if derive("held", *opening) % _FINE < share * _FINE else learnt).append(talk)
+        held = derive("held", opening(talk)) % _FINE < share * _FINE
+        (aside if held else learnt).append(talk)
     return learnt, aside
+
+
+def opening(talk: Conversation) -> str:
+    """What the user says first: what is said to the system before it may be the same for all."""
+    return next((turn.content for turn in talk.messages if turn.role == "user"), "")
+
+
+def topic(prompt: Conversation) -> str:
+    """What is asked, whatever the words: the key, and where that only numbers a row the opening."""
+    return opening(prompt) if prompt.kind == "real" or not prompt.key else prompt.key
 
 
 def set_of(talk: Conversation) -> str:

@@ -7,7 +7,8 @@ kept, and when it has fallen while the reward rose, the policy returns to them u
 weight.
 
 Weights that were chosen by a score are flattered by it. So another set of prompts is held out from
-training and from choosing alike, and what a run gained is told by those.
+training and from choosing alike, and what a run gained is told by those. Prompts ask the same thing
+often, in the same words or in others: what is put aside is always all that asks it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from regrow.align.lesson import topic
 from regrow.records import Conversation
 from regrow.seeds import rng
 
@@ -44,10 +46,14 @@ class GoldGuard:
     best_reward: float = 0.0
     returned: int = 0
 
-    def note(self, golds: Sequence[float], reward: float) -> Verdict:
-        """What these scores say of the weights that they were measured on."""
+    def note(
+        self, golds: Sequence[float], reward: float, topics: Sequence[str] | None = None
+    ) -> Verdict:
+        """What these scores say of the weights that they were measured on; `topics` are those of
+        the prompts, each another if None."""
         gains = np.asarray(golds) - np.asarray(self.best or golds)
-        gain, error = float(gains.mean()), float(gains.std()) / len(gains) ** 0.5
+        gain = float(gains.mean())
+        error = error_of(gains, topics or [str(n) for n in range(len(gains))])
         if not self.best or gain > error:
             self.best, self.best_reward = [float(gold) for gold in golds], reward
             return "best"
@@ -68,7 +74,7 @@ class GoldGuard:
 
 @dataclass(frozen=True)
 class Aside:
-    """Prompts that a policy never learns from, and `rest`, which it does."""
+    """Prompts that a policy never learns from, and `rest`, which it does; no two share a topic."""
 
     watched: Sequence[Conversation]
     held: Sequence[Conversation]
@@ -77,25 +83,51 @@ class Aside:
 
 def put_aside(prompts: Sequence[Conversation], seed: int, most: int, watch: bool) -> Aside:
     """Of the prompts that can be judged at most a quarter to hold out (and at most `most`), and
-    another to watch."""
-    judged = [i for i, prompt in enumerate(prompts) if prompt.check]
-    order = rng(seed, "aside").permutation(len(judged))
-    quarter = len(judged) // 4
-    held = {judged[i] for i in order[: min(most, quarter) if quarter > 1 else 0]}
-    rest = order[len(held) :]
-    watched = {judged[i] for i in rest[: min(WATCHED, quarter) if watch else 0]}
+    another to watch. Topics are drawn alike and taken whole, so that each kind of prompt keeps its
+    share; one that does not fit any more stays where it was."""
+    topics: dict[str, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        if prompt.check:
+            topics.setdefault(topic(prompt), []).append(place)
+    names = list(topics)
+    order = [names[i] for i in rng(seed, "aside").permutation(len(names))]
+    quarter = sum(map(len, topics.values())) // 4
+
+    def take(room: int) -> list[str]:
+        taken: list[str] = []
+        for name in order:
+            if len(topics[name]) <= room:
+                taken.append(name)
+                room -= len(topics[name])
+        return taken
+
+    held = take(min(most, quarter))
+    held = held if len(held) > 1 else []  # of one alone there is no error
+    order = [name for name in order if name not in held]
+    watched = take(min(WATCHED, quarter) if watch else 0)
+    apart = {place for name in (*watched, *held) for place in topics[name]}
     return Aside(
-        [prompts[i] for i in sorted(watched)],
-        [prompts[i] for i in sorted(held)],
-        [prompt for i, prompt in enumerate(prompts) if i not in watched | held],
+        [prompts[place] for name in watched for place in topics[name]],
+        [prompts[place] for name in held for place in topics[name]],
+        [prompt for place, prompt in enumerate(prompts) if place not in apart],
     )
 
 
-def change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
-    """What a score gained on the same prompts, with the standard error of the paired difference."""
+def error_of(values: np.ndarray, topics: Sequence[str], spent: int = 0) -> float:
+    """The standard error of a mean, where values of one topic are not independent; `spent` is 1
+    for the sample's and 0 for the population's deviation."""
+    residuals = values - values.mean()
+    sums = [residuals[[one == name for one in topics]].sum() for name in dict.fromkeys(topics)]
+    scale = len(sums) / (len(sums) - spent)
+    return float((scale * np.square(sums).sum()) ** 0.5 / len(values))
+
+
+def change(before: np.ndarray, after: np.ndarray, topics: Sequence[str]) -> dict[str, float]:
+    """What a score gained on the same prompts, with the standard error of the paired difference,
+    clustered by topic."""
     was, now = before.astype(float), after.astype(float)
     gain = now - was
     return {
         "before": float(was.mean()), "after": float(now.mean()), "gain": float(gain.mean()),
-        "error": float(gain.std(ddof=1) / len(gain) ** 0.5), "n": len(gain),
+        "error": error_of(gain, topics, 1), "n": len(gain), "topics": len(set(topics)),
     }  # fmt: skip

@@ -5,21 +5,25 @@ Every row is read, or set aside with its number and why (`Tally`); nothing is me
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from regrow.align.shapes import (
     Malformed,
     Turns,
+    after_system,
+    asked,
     check,
     conversations_of,
     messages,
+    numeric,
     root_of,
     said,
     text,
+    transcript,
     turn_of,
 )
 from regrow.align.tables import Row, Tally, numbered
@@ -45,18 +49,17 @@ def read_demonstrations(path: Path, tally: Tally | None = None) -> list[Conversa
     A conversation's key is the name of its set and the number of its row. Raises RegrowError where
     there is none.
     """
+    tally = tally or Tally(path.name)
     found = [
         Conversation(tuple(turns), _family(path, row), "real", f"{set_name(path)}|{number}")
         for number, row, turns in _each(path, tally, conversations_of)
     ]
-    if not found:
-        raise RegrowError(f"{path} holds no demonstration in a known shape; see docs/documents.md")
-    return found
+    return _some(found, path, "demonstration", tally)
 
 
 def read_prompts(path: Path, tally: Tally | None = None) -> list[Conversation]:
     """Prompts without answers: rows with `prompt`, or demonstrations with the answer cut off."""
-    name = set_name(path)
+    name, tally = set_name(path), tally or Tally(path.name)
     return [
         Conversation(tuple(turns), name, "real", f"{name}|{number}")
         for number, _, turns in _each(path, tally, _prompts_of)
@@ -64,7 +67,11 @@ def read_prompts(path: Path, tally: Tally | None = None) -> list[Conversation]:
 
 
 def read_comparisons(path: Path, tally: Tally | None = None) -> list[Comparison]:
-    """Comparisons: chosen and rejected transcripts, ranked reply trees, or pairs with a label."""
+    """Comparisons: chosen and rejected transcripts, ranked reply trees, or pairs with a label.
+
+    Raises RegrowError where there is none.
+    """
+    tally = tally or Tally(path.name)
     found = [
         Comparison(
             Conversation(tuple(turns), set_name(path), "real", f"{set_name(path)}|{number}"),
@@ -73,9 +80,16 @@ def read_comparisons(path: Path, tally: Tally | None = None) -> list[Comparison]
         )
         for number, _, (turns, answers, ratings) in _each(path, tally, _comparisons_of)
     ]
-    if not found:
-        raise RegrowError(f"{path} holds no comparison in a known shape; see docs/documents.md")
-    return found
+    return _some(found, path, "comparison", tally)
+
+
+def _some(found: list[Found], path: Path, what: str, tally: Tally) -> list[Found]:
+    """What was found. Raises RegrowError where that is nothing, with the commonest reason."""
+    if found:
+        return found
+    reasons = Counter(one.reason for one in tally.aside).most_common(1)
+    why = f" ({reasons[0][1]:,} of {tally.rows:,} rows: {reasons[0][0]})" if reasons else ""
+    raise RegrowError(f"{path} holds no {what} in a known shape{why}; see docs/documents.md")
 
 
 def set_name(path: Path) -> str:
@@ -89,10 +103,9 @@ def _family(path: Path, row: Row) -> str:
 
 
 def _each(
-    path: Path, tally: Tally | None, of: Callable[[Row], Sequence[Found]]
+    path: Path, tally: Tally, of: Callable[[Row], Sequence[Found]]
 ) -> Iterator[tuple[int, Row, Found]]:
     """(row number, row, what is in it) for all that a file holds; other rows are set aside."""
-    tally = tally if tally is not None else Tally(path.name)
     for number, row in _with_definitions(path, numbered(path, tally)):
         try:
             found = said(of, row)
@@ -107,7 +120,8 @@ def _with_definitions(path: Path, rows: Iterable[tuple[int, Row]]) -> Iterator[t
     tasks = path.with_name("tasks" + "".join(path.suffixes))
     definitions = {}
     if path.name.startswith("instances") and tasks.is_file():
-        definitions = {row["task"]: row["definition"] for row in read_jsonl(tasks)}
+        told = (row for row in read_jsonl(tasks) if isinstance(row.get("task"), str))
+        definitions = {row["task"]: row["definition"] for row in told if "definition" in row}
     for number, row in rows:
         known = isinstance(task := row.get("task"), str) and task in definitions
         yield number, {**row, "definition": definitions[task]} if known else row
@@ -115,7 +129,7 @@ def _with_definitions(path: Path, rows: Iterable[tuple[int, Row]]) -> Iterator[t
 
 def _prompts_of(row: Row) -> list[Turns]:
     if isinstance(row.get("prompt"), str):
-        turns = [Message("user", text(row, "prompt"))]
+        turns = after_system(row, asked(row))
         check(turns, "user")
         return [turns]
     return [turns[:-1] for turns in conversations_of(row)]
@@ -133,12 +147,17 @@ def _comparisons_of(row: Row) -> list[_Compared]:
             raise Malformed("no ranked answers")
         return found
     if {"input", "output_1", "output_2", "label"} <= row.keys():
-        asked = [Message("user", text(row, "input"))]
-        better = float(str(row["label"]) == "1")
-        return [
-            _compared(asked, [text(row, "output_1"), text(row, "output_2")], [better, 1 - better])
-        ]
+        answers = [text(row, "output_1"), text(row, "output_2")]
+        first = float(_first(row["label"]))
+        return [_compared([Message("user", text(row, "input"))], answers, [first, 1 - first])]
     raise Malformed("unknown shape")
+
+
+def _first(label: Any) -> bool:
+    """Whether a label, 1 or 2 (as a number or as text), names the first answer."""
+    if isinstance(label, bool) or label not in (1, 2, "1", "2"):
+        raise Malformed(f"label {label!r} is neither 1 nor 2")
+    return label in (1, "1")
 
 
 def _compared(prompt: Turns, answers: Sequence[str], ratings: Sequence[float]) -> _Compared:
@@ -156,14 +175,13 @@ def _chosen_rejected(row: Row) -> _Compared:
 
 
 def _transcript(row: Row, key: str) -> Turns:
-    """Turns parted by blank line, speaker, colon; or an answer beside the row's `prompt`."""
+    """A transcript, as messages or as Anthropic's text, or an answer to the row's `prompt`."""
     if isinstance(row[key], list):
         return messages(row[key])
-    parts = re.split(r"(?:^|\n\n)(Human|Assistant): ?", row[key])[1:]
-    if not parts and isinstance(row.get("prompt"), str):
-        return [Message("user", text(row, "prompt")), Message("assistant", text(row, key))]
-    roles = {"Human": "user", "Assistant": "assistant"}
-    return [Message(roles[who], what.strip()) for who, what in zip(parts[::2], parts[1::2])]
+    turns = transcript(answer := text(row, key))
+    if isinstance(row.get("prompt"), str):
+        turns = turns if turns[:-1] == asked(row) else [*asked(row), Message("assistant", answer)]
+    return after_system(row, turns)
 
 
 def _ranked(node: Row, before: Turns) -> Iterator[_Compared]:
@@ -172,7 +190,7 @@ def _ranked(node: Row, before: Turns) -> Iterator[_Compared]:
     replies = node.get("replies") or []
     ranked = [one for one in replies if one.get("rank") is not None and text(one, "text")]
     if path[-1].role == "user" and len(ranked) > 1:
-        ratings = [-float(one["rank"]) for one in ranked]
+        ratings = [-numeric(one, "rank") for one in ranked]
         yield _compared(path, [text(one, "text") for one in ranked], ratings)
     for reply in replies:
         yield from _ranked(reply, path)

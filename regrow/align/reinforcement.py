@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from regrow.align.actor import Actor, Loop
+from regrow.align.lesson import topic
 from regrow.align.overoptimisation import GoldGuard, Truth
 from regrow.align.rollouts import DRIFT, Rollouts, draw
 from regrow.align.rows import Rows, stack
@@ -121,7 +122,8 @@ class Reinforcement(Actor):
             drawn = draw(self.policy, self.tokenizer, self.aside.watched, length=length)
             golds, worth = self.judged(drawn)
         gold, reward = float(golds.mean()), float(worth.mean())
-        verdict = self.guard.note(golds.tolist(), reward)
+        topics = [topic(prompt) for prompt in self.aside.watched]
+        verdict = self.guard.note(golds.tolist(), reward, topics)
         if verdict == "best":
             self.best.copy_(self._kept())
         if verdict == "fell":

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from regrow.align.reward import pad_right
+from regrow.align.rows import asked_ids
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.generate.sampler import Completion, Sampling, generate
 from regrow.model.decoder import Decoder
@@ -75,7 +76,7 @@ def draw(
     """`samples` answers to each prompt, side by side; nothing of the distribution is cut off."""
     stops = (tokenizer.end, tokenizer.eos)
     sampling = Sampling(length, temperature, stop_ids=stops, seed=seed)
-    ids = [tokenizer.chat(p.messages, answer=True)[0] for p in prompts]
+    ids = [asked_ids(prompt, tokenizer) for prompt in prompts]
     completions = generate(policy, tokenizer, ids, sampling, samples=samples)
     return [
         Drawn(prompt, asked, answer)

@@ -72,12 +72,22 @@ def turns_of(talk: Conversation, tokenizer: Tokenizer) -> tuple[Message, ...]:
     return turns
 
 
-def laid_out(
-    talk: Conversation, tokenizer: Tokenizer, answer: bool = False
-) -> tuple[list[int], list[int]]:
-    """Ids and loss mask of a conversation; with `answer` up to where its last answer begins."""
-    turns = turns_of(talk, tokenizer)
-    return tokenizer.chat(turns[:-1], answer=True) if answer else tokenizer.chat(turns)
+def laid_out(talk: Conversation, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Ids and loss mask of a conversation."""
+    return tokenizer.chat(turns_of(talk, tokenizer))
+
+
+def asked_ids(prompt: Conversation, tokenizer: Tokenizer) -> list[int]:
+    """Ids of a prompt up to where its answer begins."""
+    return tokenizer.chat(turns_of(prompt, tokenizer), answer=True)[0]
+
+
+def answered_ids(talk: Conversation, tokenizer: Tokenizer) -> list[int]:
+    """Ids of a conversation up to the end of its last answer, as those that a model gives end:
+    without what a template writes between turns."""
+    ids, mask = laid_out(talk, tokenizer)
+    after = mask[::-1].index(1) if 1 in mask else 0
+    return ids[: len(ids) - after]
 
 
 class ConversationRows:

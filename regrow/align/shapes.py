@@ -6,8 +6,10 @@ The shape is told by the keys of the row, never by the name of the file.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from regrow.align.tables import Row
@@ -79,11 +81,40 @@ def text(row: Row, key: str) -> str:
     return value.strip()
 
 
+def numeric(row: Row, key: str) -> float:
+    """A value that must be a number."""
+    value = row[key]
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Malformed(f"{key!r} is no number but {type(value).__name__}") from error
+
+
+def after_system(row: Row, turns: Turns) -> Turns:
+    """Turns after the row's own system turn, where it has one."""
+    system = next((text(row, key) for key in ("system", "system_prompt") if row.get(key)), "")
+    return [Message("system", system), *turns] if system else turns
+
+
 def _answered(row: Row, asked: str, answer: str) -> list[Turns]:
     """One question and answer, after the row's own system turn where it has one."""
-    turns = [Message("user", asked), Message("assistant", answer)]
-    system = next((text(row, key) for key in ("system", "system_prompt") if row.get(key)), "")
-    return [[Message("system", system), *turns] if system else turns]
+    return [after_system(row, [Message("user", asked), Message("assistant", answer)])]
+
+
+def transcript(given: str) -> Turns:
+    """Turns parted by blank line, speaker, colon, as Anthropic's; none where it does not begin
+    with a speaker, whatever it quotes further on."""
+    if not re.match(r"\s*(?:Human|Assistant):", given):
+        return []
+    parts = re.split(r"(?:^|\n\n)(Human|Assistant): ?", given.strip())[1:]
+    roles = {"Human": "user", "Assistant": "assistant"}
+    return [Message(roles[who], what.strip()) for who, what in zip(parts[::2], parts[1::2])]
+
+
+def asked(row: Row) -> Turns:
+    """The turns of a row's `prompt`: a question, or a transcript up to where the answer begins."""
+    turns = transcript(given := text(row, "prompt")) or [Message("user", given)]
+    return turns[:-1] if turns[-1] == Message("assistant", "") else turns
 
 
 def messages(rows: Sequence[Row]) -> Turns:
@@ -95,7 +126,7 @@ def _completion(row: Row) -> list[Turns]:
     """A prompt and its completion, as texts or, as TRL has them, as messages."""
     if isinstance(row["prompt"], list):
         return [messages([*row["prompt"], *row["completion"]])]
-    return _answered(row, text(row, "prompt"), text(row, "completion"))
+    return [after_system(row, [*asked(row), Message("assistant", text(row, "completion"))])]
 
 
 def _sharegpt(row: Row) -> list[Turns]:
@@ -103,15 +134,14 @@ def _sharegpt(row: Row) -> list[Turns]:
         Message(_ROLES.get(who := text(m, "from"), who), text(m, "value"))
         for m in row["conversations"]
     ]
-    system = text(row, "system") if row.get("system") else ""
-    return [[Message("system", system), *turns] if system else turns]
+    return [after_system(row, turns)]
 
 
 def _alpaca(row: Row) -> list[Turns]:
-    asked = text(row, "instruction")
+    told = text(row, "instruction")
     if row.get("input"):
-        asked = f"{asked}\n\n{text(row, 'input')}"
-    return _answered(row, asked, text(row, "response" if "response" in row else "output"))
+        told = f"{told}\n\n{text(row, 'input')}"
+    return _answered(row, told, text(row, "response" if "response" in row else "output"))
 
 
 def _self_instruct(row: Row) -> list[Turns]:
@@ -119,26 +149,37 @@ def _self_instruct(row: Row) -> list[Turns]:
 
 
 def _gsm8k(row: Row) -> list[Turns]:
-    """Worked answers with GSM8K's calculator marks taken out and its last line put in words."""
+    """Worked answers with GSM8K's calculator marks taken out and its last line put in words; so is
+    an answer that is nothing but a number."""
+    if (bare := _bare_number(row["answer"])) is not None:
+        return _answered(row, text(row, "question"), f"The answer is {bare}.")
     worked = re.sub(r"<<[^>]*>>", "", text(row, "answer"))
     worked = re.sub(r"\n#### *(.+)$", r"\nThe answer is \1.", worked)
     return _answered(row, text(row, "question"), worked)
 
 
 def _rationale(row: Row) -> list[Turns]:
-    answer = f"{text(row, 'rationale')}\nThe answer is {text(row, 'answer')}."
+    answer = _bare_number(row["answer"]) or text(row, "answer")
+    answer = f"{text(row, 'rationale')}\nThe answer is {answer}."
     return _answered(row, text(row, "question"), answer)
+
+
+def _bare_number(value: Any) -> str | None:
+    """A number's digits, as people write them (43 for 43.0); None for any other value."""
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{Decimal(str(value)).normalize():f}"
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _natural(row: Row) -> list[Turns]:
     """Natural Instructions: the task's definition before the input; the first of its outputs."""
-    asked, given = ("input", "output") if "input" in row else ("inputs", "targets")
+    given, wanted = ("input", "output") if "input" in row else ("inputs", "targets")
     first = {
         key: value[0] if isinstance(value := row[key], list) else value
-        for key in ("definition", asked, given)
+        for key in ("definition", given, wanted)
     }
     return _answered(
-        row, f"{text(first, 'definition')}\n\n{text(first, asked)}", text(first, given)
+        row, f"{text(first, 'definition')}\n\n{text(first, given)}", text(first, wanted)
     )
 
 
@@ -176,7 +217,7 @@ def _paths(node: Row, before: Turns) -> Iterator[Turns]:
     replies = node.get("replies") or []
     if path[-1].role == "user":
         ranked = [reply for reply in replies if reply.get("rank") is not None]
-        replies = [min(ranked, key=lambda reply: reply["rank"])] if ranked else replies[:1]
+        replies = [min(ranked, key=lambda one: numeric(one, "rank"))] if ranked else replies[:1]
     longer = [found for reply in replies for found in _paths(reply, path)]
     yield from longer or ([path] if path[-1].role == "assistant" else [])
 

@@ -84,9 +84,15 @@ def _lines(path: Path, tally: Tally) -> Iterator[tuple[int, Row]]:
 
 
 def _array(path: Path, tally: Tally) -> Iterator[tuple[int, Row]]:
-    """One JSON array of rows, as Alpaca and ShareGPT come."""
-    with _opened(path) as file:
-        rows = json.load(file)
+    """One JSON array of rows, as Alpaca and ShareGPT come, or JSON lines all the same."""
+    try:
+        with _opened(path) as file:
+            rows = json.load(file)
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise
+        yield from _lines(path, tally)  # a row a line, whatever the file is called
+        return
     if not isinstance(rows, list):
         raise ValueError("no array of rows; give JSON lines (.jsonl)")
     for number, row in enumerate(rows, 1):

@@ -58,6 +58,7 @@ class Foreign(Tokenizer):
         self.eos, self.pad = eos, eos if pad is None else pad
         self.start = next(id_ for id_ in candidates if id_ is not None)
         self._bos = backend.id_to_token(bos) if bos is not None else ""
+        self.end = -1  # is told by the template
         self.end = self._end_of_turn()
         self.holds_system = self._holds_system()
 
@@ -70,6 +71,8 @@ class Foreign(Tokenizer):
     ) -> tuple[list[int], list[int]]:
         """Ids and loss mask of a conversation in the model's own template.
 
+        The mask is 1 on what the assistant writes, the end of its turn included; not on what the
+        template writes between turns.
         Special tokens that a message spells are broken by a space, so that nobody forges a turn.
         Where a template changes early turns as later ones come, only the last has a mask.
         """
@@ -78,20 +81,21 @@ class Foreign(Tokenizer):
         ids: list[int] = []
         mask: list[int] = []
 
-        def add(text: str, counts: int) -> None:
+        def add(text: str, said: bool = False) -> None:
             new = self._with_specials.encode(text, add_special_tokens=False).ids
+            after = new[::-1].index(self.end) if self.end in new else 0
             ids.extend(new)
-            mask.extend([counts] * len(new))
+            mask.extend(int(said and place < len(new) - after) for place in range(len(new)))
 
         at = 0
         for n, message in enumerate(messages, 1):
             if message.role == "assistant":
                 before, after = self._render(turns[: n - 1], True), self._render(turns[:n], False)
                 if whole.startswith(after) and after.startswith(before) and len(before) >= at:
-                    add(whole[at : len(before)], 0)
-                    add(whole[len(before) : len(after)], 1)
+                    add(whole[at : len(before)])
+                    add(whole[len(before) : len(after)], said=True)
                     at = len(after)
-        add(whole[at:], 0)
+        add(whole[at:])
         return ids, mask
 
     def drops(self, messages: Sequence[Message]) -> str | None:

@@ -223,7 +223,7 @@ def _conversations(run: Path, edge: Edge, name: str) -> tuple[list[Conversation]
         shown = conversations(given, "demonstrations", "instructions")
     if name == "samples":
         rated = load_rated(given.folder / "rated.jsonl.gz")
-        shown = [*shown, *best_rated(rated, edge.inputs["settings.keep"])]
+        shown = [*shown, *best_rated(rated, tokenizer, edge.inputs["settings.keep"])]
     return learnt(shown), tokenizer
 
 

@@ -174,7 +174,8 @@ def world_rows(context: StageContext, name: str) -> list[Conversation]:
 
 
 def blend(world: list[Any], real: list[Any], share: float, seed: int) -> list[Any]:
-    """World and real examples so that `share` of them are real, none repeated."""
+    """World and real examples so that `share` of them are real, none repeated: real ones beyond it
+    are left out, and where there are too few the share is smaller."""
     from regrow.seeds import rng
 
     if not real:
@@ -204,8 +205,11 @@ def conversations(context: StageContext, world: str, kind: str) -> list[Conversa
     tallies = [Tally(name) for name in getattr(data, kind)]
     real = [one for file, tally in zip(files, tallies) for one in read(file, tally)]
     clean = uncontaminated(context, real)
-    reading.note(context.folder, kind, tallies, contaminated=len(real) - len(clean))
-    return blend(rows, clean, data.share, context.seed)
+    both = blend(rows, clean, data.share, context.seed)
+    used = sum(talk.kind == "real" for talk in both)
+    told = reading.share_of(len(both) - used, used, len(clean) - used, data.share)
+    reading.note(context.folder, kind, tallies, len(real) - len(clean), {world: told})
+    return both
 
 
 def real_items(context: StageContext) -> list[Item]:
@@ -236,8 +240,10 @@ def fitting(
     prompts: Sequence[Conversation], model: Any, tokenizer: Any, length: int
 ) -> list[Conversation]:
     """The prompts that leave room for an answer of `length` tokens."""
+    from regrow.align.rows import asked_ids
+
     room = model.config.context - length
-    return [p for p in prompts if len(tokenizer.chat(p.messages, answer=True)[0]) <= room]
+    return [prompt for prompt in prompts if len(asked_ids(prompt, tokenizer)) <= room]
 
 
 def conversation_rows(

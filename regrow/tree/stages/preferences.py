@@ -22,7 +22,7 @@ from regrow.tree.stages.rewards import LEAST, compared
 
 def dpo(context: StageContext) -> dict[str, Any]:
     """DPO on the parent's rated samples and on real comparisons."""
-    from regrow.align.dpo import fit_dpo
+    from regrow.align.dpo import fit_dpo, sequence_of
     from regrow.align.feedback import ranked
 
     node, settings = context.node, context.node.settings if context.node else None
@@ -41,15 +41,16 @@ def dpo(context: StageContext) -> dict[str, Any]:
         rankings = blend(rankings, real, files[0].share, context.seed)
     topics = [one.topic or str(n) for n, one in enumerate(rankings)]
     learn, test = aside(rankings, topics, context.seed, "dpo")
+    sequence = sequence_of(learn, node.tokens, context.seed)
     record = fit_dpo(
         model,
         learn,
+        sequence,
         test,
-        training(settings, len(learn), context.seed, model.config.context),
+        training(settings, len(sequence), context.seed, model.config.context),
         context.folder,
         beta=settings.beta,
         pad=tokenizer.pad,
-        tokens=node.tokens,
         progress=context.progress,
     )
     save(context, model, tokenizer)

@@ -131,12 +131,13 @@ def rate_by(reward: Any, tokenizer: Any, rated: Iterable[Any], at: str = "") -> 
     from scipy.stats import rankdata
 
     from regrow.align.reward import score_rows
+    from regrow.align.rows import asked_ids
 
     rated = list(rated)
     open_ = [one for one in rated if not one.ratings]
     rows = []
     for one in open_:
-        asked = tokenizer.chat(one.prompt.messages, answer=True)[0]
+        asked = asked_ids(one.prompt, tokenizer)
         rows += [[*asked, *answer] for answer in one.tokens]
     ranks = rankdata(score_rows(reward, rows, tokenizer.pad)) - 1
     marks = iter((1 + 6 * ranks / max(1, len(rows) - 1)).tolist())

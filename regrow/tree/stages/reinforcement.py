@@ -46,6 +46,11 @@ def rlhf(context: StageContext) -> dict[str, Any]:
         talks = conversations(context, "dialogue_prompts", "prompts")
         prompts = talks + some(prompts, len(talks), context.seed, "single questions")
     prompts = fitting(prompts, model, tokenizer, settings.length)
+    if not prompts:
+        raise RegrowError(
+            f"{context.name} finds no prompt that leaves room for an answer of {settings.length} "
+            "tokens; lower settings.length"
+        )
     reward, record["reward_model"] = _reward_model(context, settings, model, tokenizer, prompts)
     record["ppo"] = _ppo(context, settings, model, tokenizer, prompts, reward)
     save(context, model, tokenizer)

@@ -19,20 +19,24 @@ LEAST = 16
 
 
 def compared(files: Sequence[Path], tokenizer: Any, context: int) -> list[Any]:
-    """Real comparisons as ranked token rows that fit the context."""
+    """Real comparisons as ranked token rows that fit the context; ties alone are left out."""
+    from regrow.align.lesson import opening
     from regrow.align.readers import read_comparisons
     from regrow.align.reward import Ranked
+    from regrow.align.rows import answered_ids
     from regrow.records import Message
 
     out = []
     for file in files:
         for one in read_comparisons(file):
+            turns = one.prompt.messages
             rows = tuple(
-                tuple(tokenizer.chat((*one.prompt.messages, Message("assistant", answer)))[0])
+                tuple(answered_ids(Conversation((*turns, Message("assistant", answer))), tokenizer))
                 for answer in one.answers
             )
-            if max(map(len, rows)) <= context and len(set(rows)) > 1:
-                out.append(Ranked(rows, one.ratings, topic=one.prompt.messages[0].content))
+            ranked = Ranked(rows, one.ratings, topic=opening(one.prompt))
+            if max(map(len, rows)) <= context and len(set(rows)) > 1 and ranked.pairs():
+                out.append(ranked)
     return out
 
 
@@ -80,7 +84,9 @@ def learn_reward(
 
 
 def _openings(prompts: Sequence[Conversation]) -> list[str]:
-    return [prompt.messages[0].content for prompt in prompts]
+    from regrow.align.lesson import opening
+
+    return [opening(prompt) for prompt in prompts]
 
 
 def learn_taste(context: StageContext, asked: Asked) -> tuple[Any, dict[str, Any]] | None:
@@ -113,6 +119,7 @@ def fit(
 
     from regrow.align.fit import fit_reward
     from regrow.align.reward import RewardModel, save_reward
+    from regrow.align.rows import answered_ids
     from regrow.evaluate.agreement import agreement
 
     shown = some(world_rows(context, "demonstrations"), 256, context.seed, "reward shift")
@@ -121,7 +128,7 @@ def fit(
     record = fit_reward(
         reward,
         rankings,
-        [asked.tokenizer.chat(c.messages)[0] for c in shown],
+        [answered_ids(talk, asked.tokenizer) for talk in shown],
         training(settings, len(rankings) * settings.epochs, context.seed, length),
         folder,
         pad=asked.tokenizer.pad,

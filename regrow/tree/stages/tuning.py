@@ -212,7 +212,12 @@ def feedme(context: StageContext) -> dict[str, Any]:
     asked = Asked(model, tokenizer, source, settings.length, settings.temperature)
     rated, told = feedme_samples(context, settings, asked, prompts)
     record |= told
-    best = best_rated(rated, settings.keep)
+    best = best_rated(rated, tokenizer, settings.keep)
+    if not shown and not best:
+        raise RegrowError(
+            f"{context.name} finds no answer to {len(rated):,} prompts that ends within "
+            f"{settings.length} tokens; raise settings.length, or tune its parent on demonstrations"
+        )
     above = sum(max(one.ratings) >= settings.keep for one in rated)
     record |= {"prompts": len(rated), "kept": len(best), "rated_high": above}
     record |= tune(
