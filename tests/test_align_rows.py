@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from regrow.align.fit import fit_rows
+from regrow.align.fit import fit_rows, fit_text
 from regrow.align.rows import ConversationRows, MixedRows, TextRows, stack, stack_parts
 from regrow.corpus.mixture import Schedule
 from regrow.corpus.shards import Shards, encoded, write_shards
@@ -133,3 +133,35 @@ def test_packed_within_documents_each_is_learnt_as_if_it_stood_alone(
             alone += [loss.item()] * count
     assert losses["within"] == pytest.approx(np.mean(alone), rel=1e-5)
     assert losses["across"] != pytest.approx(np.mean(alone), rel=1e-5)
+
+
+def test_a_folder_goes_on_with_its_own_text_and_packing_only(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    texts = [(f"t{n}", f"The baker is {n}.") for n in range(9)]
+    write_shards(tmp_path / "a", {"town": encoded(texts, tokenizer)}, tokenizer)
+    write_shards(tmp_path / "b", {"town": encoded(texts[::-1], tokenizer)}, tokenizer)
+
+    def fit(corpus: str, packing: str = "across") -> None:
+        model = Decoder(ModelConfig(tokenizer.vocabulary, 8, 1, 1, 1, 8, 16), seed=1)
+        fit_text(model, tmp_path / corpus, tmp_path / "run", tokens=48, packing=packing)
+
+    fit("a")
+    fit("a")
+    for other in (("b", "across"), ("a", "within")):
+        with pytest.raises(RegrowError, match=r"differs in data.*delete that folder"):
+            fit(*other)
+
+
+def test_a_folder_goes_on_with_its_own_tokenizer_only(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    other = train_tokenizer(["Ana sells bread and cake."] * 20, 300, tmp_path / "other")
+    once = TrainSettings(2, rows=2, precision="fp32")
+    model = Decoder(ModelConfig(512, 8, 1, 1, 1, 8, 48), seed=1)
+
+    def fit(own: Tokenizer) -> None:
+        supply = ConversationRows([talk("Who is the baker?", "Ana.")], own, 48, seed=0)
+        fit_rows(copy.deepcopy(model), supply, once, tmp_path / "run")
+
+    fit(tokenizer)
+    with pytest.raises(RegrowError, match="differs in data"):
+        fit(other)

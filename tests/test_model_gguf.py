@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,22 @@ def test_queries_and_keys_lie_as_llama_cpp_turns_them(tmp_path: Path) -> None:
         order = [4 * head + row for head in range(heads) for row in (0, 2, 1, 3)]
         stored = torch.from_numpy(tensors[f"blk.0.{name}.weight"].copy())
         assert torch.equal(stored, ours.weight.detach()[order])
+
+
+def test_a_whole_number_for_theta_is_written_as_the_float_that_llama_cpp_wants(
+    tmp_path: Path,
+) -> None:
+    write_model(tmp_path, "Llama")
+    write_tokenizer(tmp_path)
+    said = json.loads((tmp_path / "config.json").read_text())
+    said = {**said, "rope_theta": 100000}
+    if "rope_parameters" in said:
+        said["rope_parameters"]["rope_theta"] = 100000
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    write_gguf(tmp_path, tmp_path / "x.gguf")
+    field = gguf.GGUFReader(tmp_path / "x.gguf").fields["llama.rope.freq_base"]
+    assert field.types == [gguf.GGUFValueType.FLOAT32]
+    assert field.contents() == 100000.0
 
 
 def test_metadata_are_those_that_llama_cpp_wants(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
@@ -58,8 +61,16 @@ def test_every_weight_is_finite_and_as_many_as_before() -> None:
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
-def test_one_layer_is_refused() -> None:
-    from dataclasses import replace
-
-    with pytest.raises(RegrowError, match="two layers"):
-        wire_induction(Decoder(replace(CONFIG, layers=1)), seed=0)
+@pytest.mark.parametrize(
+    ("shape", "why"),
+    [
+        ({"layers": 1}, "two layers"),
+        ({"positions": "alibi"}, "plain Llama"),
+        ({"kv_heads": 1}, "kv_heads equal to heads"),
+        ({"kv_heads": 2}, "kv_heads equal to heads"),
+        ({"tied": False}, "tied: true"),
+    ],
+)
+def test_a_shape_that_cannot_be_wired_is_refused(shape: dict[str, Any], why: str) -> None:
+    with pytest.raises(RegrowError, match=why):
+        wire_induction(Decoder(replace(CONFIG, **shape)), seed=0)

@@ -65,6 +65,35 @@ def test_a_broken_one_is_named_set_aside_and_the_previous_used(tmp_path: Path, d
     assert checkpoints.steps() == [1]
 
 
+def test_a_run_whose_checkpoints_are_all_broken_does_not_start_over(tmp_path: Path) -> None:
+    checkpoints = filled(tmp_path, (1, 2))
+    good = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for weights in tmp_path.glob("*.safetensors"):
+        weights.write_bytes(b"")
+    for _ in range(2):  # the second time nothing but what was set aside is there
+        with pytest.raises(RegrowError, match=r"\*.broken files in their place, or delete that"):
+            checkpoints.load()
+    for path, data in good.items():
+        path.write_bytes(data)
+    found = checkpoints.load()
+    assert found is not None
+    assert found.step == 2
+
+
+def test_what_cannot_be_read_now_is_not_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = filled(tmp_path, (1,))
+
+    def refuse(path: Path) -> str:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr("regrow.train.checkpoint.sha256_file", refuse)
+    with pytest.raises(RegrowError, match=r"cannot read .*: Input/output error; .* run again"):
+        checkpoints.load()
+    assert checkpoints.steps() == [1]
+
+
 def test_tensors_without_their_manifest_do_not_count(tmp_path: Path) -> None:
     checkpoints = filled(tmp_path, (1, 2))
     (tmp_path / "00000002.json").unlink()

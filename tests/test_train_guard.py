@@ -70,6 +70,21 @@ def test_a_quiet_stretch_forgives_earlier_rewinds() -> None:
     assert guard.rewinds == 0
 
 
+def test_steps_that_a_rewind_repeats_are_no_quiet_stretch() -> None:
+    saved = Guard(SETTINGS).state()
+    guard = calm_guard(30)
+    for step in (30, 31, 32):
+        check(guard, step, 9.0)
+    assert guard.rewound(saved) == (26, 38)
+    for step in range(26):  # more than a window, seen to be sound before
+        check(guard, step, 2.0)
+    assert guard.rewinds == 1
+    for step in (38, 39, 40):
+        check(guard, step, 9.0)
+    with pytest.raises(RegrowError, match="step 38 again after 1 rewinds"):
+        guard.rewound(saved)
+
+
 def test_what_is_not_finite_is_a_spike_from_the_first_step() -> None:
     guard = Guard(SETTINGS)
     assert check(guard, 0, math.nan, 1.0) == "skip"

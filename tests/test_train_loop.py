@@ -16,6 +16,7 @@ from train_tiny import SETTINGS, batch_of, loss_of, run, weights
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
 from regrow.train.optim import OptimSettings
+from regrow.train.schedule import Ramp
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -108,6 +109,72 @@ def test_a_broken_last_checkpoint_falls_back_and_is_noted(
     assert last.name in summary.ledger[0]["why"]
 
 
+def stopped_at(folder: Path, call: int) -> None:
+    """A run that ends without a word in its `call`-th step."""
+    from train_tiny import CONFIG
+
+    from regrow.train.loop import train
+
+    calls = 0
+
+    class Stopped(Exception):
+        pass
+
+    def dying(model: Decoder, batch: torch.Tensor) -> tuple[torch.Tensor, int]:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Stopped
+        return loss_of(model, batch)
+
+    with pytest.raises(Stopped):
+        train(Decoder(CONFIG, seed=1), dying, batch_of, SETTINGS, folder)
+
+
+def test_rows_met_within_one_batch_or_the_last_are_all_met(tmp_path: Path) -> None:
+    short = replace(SETTINGS, total=100, rows=16, ramp=Ramp())  # 7 steps, the last from row 96
+    met: dict[int, torch.Tensor] = {}
+    altered: list[torch.Tensor] = []
+
+    def flat(given: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.cat([given[name].detach().flatten() for name in sorted(given)])
+
+    _, model = run(
+        tmp_path,
+        short,
+        marks={row: lambda row, given: met.update({row: flat(given)}) for row in (25, 30, 50, 97)},
+        alters={97: lambda given: altered.append(flat(given))},
+    )
+    assert list(met) == [25, 30, 50, 97]
+    assert torch.equal(met[25], met[30])
+    assert not torch.equal(met[30], met[50])
+    at_the_end = flat(dict(model.named_parameters()))
+    assert torch.equal(met[97], at_the_end)
+    assert len(altered) == 1
+    assert not torch.equal(altered[0], at_the_end)  # before the last batch
+
+
+@pytest.mark.parametrize("left", [None, 3])
+def test_lost_metrics_are_told_and_the_rest_follows_what_is_left(
+    tmp_path: Path, whole: tuple[Path, torch.Tensor], left: int | None
+) -> None:
+    stopped_at(tmp_path, 18)
+    path = tmp_path / "metrics.jsonl"
+    rows = path.read_text().splitlines(keepends=True)
+    path.unlink() if left is None else path.write_text("".join(rows[:left]))
+    summary, _ = run(tmp_path)
+    assert metrics(tmp_path) == metrics(whole[0])[: left or 0] + metrics(whole[0])[14:]
+    assert summary.ledger[0]["why"] == "metrics.jsonl lacks rows of steps before 14"
+
+
+def test_another_torch_than_before_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_at(tmp_path, 18)
+    monkeypatch.setattr("regrow.train.loop._platform", lambda: {"threads": 1, "torch": "99"})
+    summary, _ = run(tmp_path)
+    why = f"torch changed from {torch.__version__} to 99; weights may differ in the last bits"
+    assert [event["why"] for event in summary.ledger] == [why]
+
+
 def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
     plain = replace(SETTINGS, precision="fp32", total=40, optim=OptimSettings("adamw", rate=1e-3))
 
@@ -135,6 +202,36 @@ def test_other_settings_on_the_same_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RegrowError, match="delete that folder"):
         run(tmp_path, replace(SETTINGS, total=8, seed=4))
     run(tmp_path, replace(SETTINGS, total=8, every=3))  # how often to save is not what is trained
+
+
+def test_other_data_or_another_start_on_the_same_folder_are_refused(tmp_path: Path) -> None:
+    from train_tiny import CONFIG
+
+    from regrow.train.loop import train
+
+    short = replace(SETTINGS, total=8)
+
+    def go_on(seed: int = 1, data: str = "a", factor: float = 1.0, width: int = 16) -> None:
+        model = Decoder(replace(CONFIG, width=width), seed=seed)
+        with torch.no_grad():
+            model.embedding.mul_(factor)
+        train(model, loss_of, batch_of, short, tmp_path, data=data)
+
+    go_on()
+    with pytest.raises(RegrowError, match="differs in data; give it what it began with, or delete"):
+        go_on(data="b")
+    with pytest.raises(RegrowError, match=r"differs in starting weights; .*delete that folder"):
+        go_on(seed=2)
+    with pytest.raises(RegrowError, match="differs in model and starting weights"):
+        go_on(width=8)
+    go_on(factor=1 + 1e-6)  # the same start, made with other threads
+
+
+def test_a_run_of_an_older_regrow_is_refused_in_words(tmp_path: Path) -> None:
+    from regrow.train.identity import check
+
+    with pytest.raises(RegrowError, match=r"an older regrow.*delete that folder"):
+        check("5e884898da28", {}, tmp_path)
 
 
 def test_progress_is_told_in_rows(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_model_decoder import CONFIG, ids, random_model
+from test_model_decoder import ids, random_model
 from torch import nn
 from train_tiny import SETTINGS, run, weights
 
@@ -303,17 +303,24 @@ def test_releasing_leaves_fp32_masters_in_the_model() -> None:
     assert model.embedding.grad is None
 
 
-def test_carrying_takes_moments_and_leaves_weights() -> None:
-    parent, child = random_model(), random_model(CONFIG)
-    old = build(parent, OptimSettings(), FP32)
-    one_step(old, parent, 0)
-    new = build(child, OptimSettings(), FP32)
-    weights = new.trainable.master.clone()
-    new.carry({k: v.clone() for k, v in old.tensors().items()})
-    assert torch.equal(new.trainable.master, weights)
-    assert torch.equal(new.first, old.first)
-    with pytest.raises(RegrowError, match="another model"):
-        new.carry({"first": torch.zeros(3)})
+def test_a_reset_of_the_moments_leaves_the_average_alone() -> None:
+    model = random_model()
+    optimizer = build(model, OptimSettings("adamw", rate=0.01, average=0.75), FP32)
+    for step in range(30):  # (1 + 30) / (10 + 30) is above 0.75
+        one_step(optimizer, model, step)
+    optimizer.reset()
+    assert not optimizer.first.any()
+    assert optimizer.average is not None
+    before = optimizer.average.clone()
+    one_step(optimizer, model, 30)
+    wanted = 0.75 * before + 0.25 * optimizer.trainable.master
+    torch.testing.assert_close(optimizer.average, wanted)
+
+
+def test_the_state_of_another_model_is_refused() -> None:
+    optimizer = build(random_model(), OptimSettings(), FP32)
+    with pytest.raises(RegrowError, match="'first' is of another model"):
+        optimizer.load({**optimizer.tensors(), "first": torch.zeros(3)}, 0)
 
 
 def test_precision_says_what_it_chose_and_why() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from train_tiny import CONFIG, GUARDED, SETTINGS, batch_of, loss_of, run, run_po
 
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
+from regrow.train.checkpoint import Checkpoints
 from regrow.train.guard import GuardSettings
-from regrow.train.loop import TrainSettings, TrainSummary, train
-from regrow.train.optim import Optimizer
+from regrow.train.loop import Run, TrainSettings, TrainSummary, train
+from regrow.train.optim import Optimizer, OptimSettings
+from regrow.train.schedule import plan
 from regrow.train.script import Intervention
 
 
@@ -110,6 +114,25 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     assert torch.isfinite(weights(model)).all()
 
 
+def test_a_stop_saves_no_weights_that_are_not_finite(tmp_path: Path) -> None:
+    _, wanted = run_poisoned(tmp_path / "whole", set())
+    model = Decoder(CONFIG, seed=1)
+    step = Optimizer.step
+
+    def spoiling(self: Optimizer, scale: float = 1.0, norm: float | None = None) -> None:
+        step(self, scale, norm)
+        if self.count == 18:  # no checkpoint is due here
+            self.trainable.master[7] = torch.inf
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Optimizer, "step", spoiling)
+        train(model, loss_of, batch_of, GUARDED, tmp_path / "cut")
+    assert Checkpoints(tmp_path / "cut" / "checkpoints").steps()[-1] == 14
+    _, found = run_poisoned(tmp_path / "cut", set())
+    assert torch.equal(found, wanted)
+
+
 def test_endless_trouble_ends_with_one_line_and_a_report(tmp_path: Path) -> None:
     with pytest.raises(RegrowError, match="diverged at step") as error:
         run_poisoned(tmp_path, set(range(20, 70)))
@@ -122,6 +145,12 @@ def test_endless_trouble_ends_with_one_line_and_a_report(tmp_path: Path) -> None
     with pytest.raises(RegrowError, match="diverged"):  # run again, it tells the same
         run_poisoned(tmp_path, set(range(20, 70)))
     assert (tmp_path / "diverged.md").read_text() == text
+
+
+def test_trouble_without_end_is_told_also_where_checkpoints_are_far_apart(tmp_path: Path) -> None:
+    settings = TrainSettings(128, rows=2, precision="fp32", every=25, seed=3)
+    with pytest.raises(RegrowError, match="diverged at step 48 again after 3 rewinds"):
+        run_poisoned(tmp_path, set(range(27, 64)), settings=settings)
 
 
 def test_ignoring_lets_a_bad_batch_spoil_the_weights(tmp_path: Path) -> None:
@@ -172,9 +201,29 @@ def test_going_back_by_hand_repeats_from_there_and_skips(tmp_path: Path) -> None
     assert rows[32]["scale"] == rows[16]["scale"]
 
 
+def test_what_is_altered_where_a_script_goes_back_to_is_altered_again(tmp_path: Path) -> None:
+    settings = by_hand(Intervention(30, rewind=21, rate=0.5))
+    first = Run.step
+    log: list[str] = []
+
+    def stepping(self: Run, *more: Any) -> Any:
+        log.append(str(self.state.step))
+        return first(self, *more)
+
+    row = plan(settings.total, settings.rows, settings.ramp)[21][0]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Run, "step", stepping)
+        run(tmp_path, settings, alters={row: lambda weights: log.append("altered")})
+    assert log[20:23] == ["20", "altered", "21"]
+    assert log[30:33] == ["29", "altered", "21"]
+    assert log.count("altered") == 2
+
+
 def test_clip_and_reset_by_hand_change_what_follows_and_survive_a_stop(tmp_path: Path) -> None:
-    settings = by_hand(Intervention(20, clip=0.01), Intervention(25, reset=True))
-    _, plain = run_poisoned(tmp_path / "plain", set(), settings=SETTINGS)
+    averaged = replace(SETTINGS, optim=OptimSettings(average=0.9))
+    script = by_hand(Intervention(20, clip=0.01), Intervention(25, reset=True)).guard
+    settings = replace(averaged, guard=script)
+    _, plain = run_poisoned(tmp_path / "plain", set(), settings=averaged)
     summary, wanted = run_poisoned(tmp_path / "whole", set(), settings=settings)
     assert not torch.equal(plain, wanted)
     assert summary.steps == len([r for r in metrics(tmp_path / "whole") if "event" not in r])

@@ -16,7 +16,7 @@ from train_tiny import weights
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
 from regrow.train.guard import GuardSettings
-from regrow.train.loop import TrainSummary, train
+from regrow.train.loop import TrainSettings, TrainSummary, train
 from regrow.train.optim import OptimSettings, build
 from regrow.train.precision import choose
 from regrow.train.scaling import CEILING, LossScale
@@ -24,9 +24,11 @@ from regrow.train.scaling import CEILING, LossScale
 FP16 = replace(SETTINGS, precision="fp16", every=6, guard=GuardSettings(window=16, ready=8))
 
 
-def run(folder: Path, loss: Any = loss_of) -> tuple[TrainSummary, torch.Tensor]:
+def run(
+    folder: Path, loss: Any = loss_of, settings: TrainSettings = FP16
+) -> tuple[TrainSummary, torch.Tensor]:
     model = Decoder(CONFIG, seed=1)
-    return train(model, loss, batches, FP16, folder), weights(model)
+    return train(model, loss, batches, settings, folder), weights(model)
 
 
 def test_the_scale_doubles_after_a_row_of_clean_steps_and_halves_at_an_overflow() -> None:
@@ -104,6 +106,16 @@ def test_a_loss_that_is_not_finite_is_a_spike_also_in_fp16(tmp_path: Path) -> No
 
     summary, _ = run(tmp_path, spoiled)
     assert (summary.overflows, summary.spikes) == (0, 1)
+
+
+def test_an_infinite_loss_that_the_guard_lets_be_is_a_lost_step(tmp_path: Path) -> None:
+    def spoiled(model: Decoder, batch: Any) -> tuple[torch.Tensor, int]:
+        loss, n = loss_of(model, (False, batch[1]))
+        return (loss * torch.inf if batch[0] else loss), n
+
+    summary, _ = run(tmp_path, spoiled, replace(FP16, guard=GuardSettings("ignore")))
+    assert (summary.steps, summary.overflows, summary.spikes) == (59, 1, 1)
+    assert summary.seen == ((0, 8 * FORCED), (8 * FORCED + 8, 480))
 
 
 @pytest.mark.parametrize("cut", [FORCED, FORCED + 4])  # before and after the overflow is on disk

@@ -30,6 +30,15 @@ def test_flat_never_decays() -> None:
     assert Schedule(warmup=0, shape="flat").scale(99, 1.0) == 1.0
 
 
+def test_without_room_to_decay_the_floor_is_kept_from_the_end_on() -> None:
+    schedule = Schedule(warmup=4, decay=0.0, shape="cosine", floor=0.1, end=0.5)
+    assert schedule.scale(0, 0.0) == 0.25
+    assert schedule.scale(4, 0.4) == 1.0
+    assert schedule.scale(5, 0.5) == schedule.scale(9, 0.9) == pytest.approx(0.1)
+    assert schedule.scale(1, 0.6) == pytest.approx(0.05)  # still warming up
+    assert Schedule(warmup=0, decay=0.0).scale(9, 0.9) == 1.0
+
+
 def test_warm_up_by_share_of_the_rows_starts_at_nothing() -> None:
     schedule = Schedule(warmup=60, warmup_share=0.2, shape="flat")
     assert [schedule.scale(step, done) for step, done in ((0, 0), (1, 0.05), (2, 0.2), (3, 1))] == [

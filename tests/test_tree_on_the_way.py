@@ -92,6 +92,11 @@ def test_a_stage_keeps_whole_models_at_its_shares(tmp_path: Path) -> None:
     assert same["training"]["loss"] == record["training"]["loss"]
 
 
+def test_shares_that_fall_on_one_row_are_all_kept(tmp_path: Path) -> None:
+    given, _ = grow(tmp_path, measure_at=[0.5, 0.500001, 0.999999])
+    assert [share for share, _ in kept_at(given.folder)] == [0.5, 0.500001, 0.999999]
+
+
 class Measured:
     """Stands in for measuring a folder; is killed at the one that is named."""
 

@@ -46,6 +46,11 @@ def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
         ("models.base.preset=opt-8n", "no preset 'opt-8n'; did you mean 'opt-8m'?"),
         ("models.base.residual_scale=2", "residual_scale needs norm_place post"),
         ("models.base={preset: gpt2-124m, init: induction}", "needs two layers of a plain Llama"),
+        (
+            "models.base={width: 8, layers: 2, heads: 2, kv_heads: 1, hidden: 8, context: 8, "
+            "init: induction}",
+            "init: induction needs kv_heads equal to heads",
+        ),
         ("nodes.acorn.tokens=0", "node 'acorn' needs tokens"),
         ("nodes.acorn.model=base", "has a parent and so takes no model"),
         ("nodes.oak.settings.context=8", "has a model; give its context there"),

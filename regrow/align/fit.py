@@ -16,6 +16,7 @@ from regrow.align.rows import Rows, TextRows, stack, stack_parts
 from regrow.corpus.mixture import Schedule
 from regrow.corpus.shards import Shards
 from regrow.errors import RegrowError
+from regrow.files import sha256_json
 from regrow.model.decoder import Decoder
 from regrow.progress import Progress, silent
 from regrow.seeds import rng
@@ -38,6 +39,7 @@ def fit_rows(
 
     Documents share rows. With packing `across` attention crosses from one into the next (GPT-3,
     section 2.2), with `within` it does not and positions begin anew (Llama 3, section 3.2).
+    Raises RegrowError as `train` does, so where `folder` holds a run on other rows.
     """
 
     def batch_of(step: int, first: int, rows: int) -> Any:
@@ -52,7 +54,13 @@ def fit_rows(
         apart = {"documents_bt": documents[0]} if documents else {}
         return model.loss(inputs, targets, whole, z_loss, **apart)
 
-    return train(model, loss_of, batch_of, settings, folder, progress, marks=marks, alters=alters)
+    parts = [supply, *getattr(supply, "supplies", ())]
+    shards = [one.schedule.shards.manifest for one in parts if isinstance(one, TextRows)]
+    first = supply.row(0)[0].tolist()  # where conversations are encoded otherwise it shows here
+    data = sha256_json([supply.told(), shards, first, packing, z_loss])
+    return train(
+        model, loss_of, batch_of, settings, folder, progress, marks=marks, alters=alters, data=data
+    )
 
 
 def fit_text(

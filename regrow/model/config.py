@@ -80,6 +80,9 @@ class ModelConfig:
     init: Init = "identity"
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.type == "float":  # a whole number in a file, as in rope_theta: 100000
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
         for name in ("vocabulary", "width", "layers", "heads", "kv_heads", "hidden", "context"):
             if getattr(self, name) < 1:
                 raise RegrowError(f"model {name} must be at least 1, not {getattr(self, name)}")
@@ -140,6 +143,14 @@ class ModelConfig:
         }
         switches = [f.name for f in fields(self) if f.name not in free][7:]
         return all(getattr(self, name) == getattr(plain, name) for name in switches)
+
+    def check_induction(self) -> None:
+        """Raise RegrowError where `regrow.model.induction` cannot wire this shape: its heads need
+        keys of their own, and what they copy is read and written by one embedding."""
+        if self.layers < 2 or not self.llama_shaped:
+            raise RegrowError("init: induction needs two layers of a plain Llama shape")
+        if self.kv_heads != self.heads or not self.tied:
+            raise RegrowError("init: induction needs kv_heads equal to heads, and tied: true")
 
     @property
     def parameters(self) -> int:

@@ -19,7 +19,6 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from regrow.errors import RegrowError
 from regrow.model.decoder import Block, Decoder
 
 HEADS = 2  # in each of the two layers
@@ -32,12 +31,13 @@ COPY = 8.0  # what the copied token adds to the residual stream
 
 @torch.no_grad()
 def wire_induction(model: Decoder, seed: int) -> None:
-    """Set embeddings, the last gain, and head 0 of the first two layers. Needs two layers."""
+    """Set embeddings, the last gain, and two heads of the first two layers.
+
+    Raises RegrowError for a shape that cannot hold the circuit.
+    """
     config = model.config
-    if config.layers < 2:
-        raise RegrowError("init: induction needs a model of at least two layers")
-    if not config.llama_shaped or model.norm is None:
-        raise RegrowError("init: induction needs a plain Llama shape; leave out the other switches")
+    config.check_induction()
+    assert model.norm is not None
     generator = torch.Generator().manual_seed(seed)
     model.embedding.normal_(0.0, 1.0, generator=generator)
     model.embedding[:, 0] = CONSTANT

@@ -45,7 +45,7 @@ class Checkpoints:
     the digest of the first: without a whole JSON file beside it, a tensor file does not count.
     `keep` newest stay, beside them the newest that is at least `reach` steps behind the newest, and
     those at multiples of `spaced` steps (0: none). `notes` says in words what was found broken;
-    broken files are set aside as `*.broken`.
+    broken files are set aside as `*.broken`. What the system cannot read is not broken.
 
     One write is under way at most. What goes wrong in it is raised by the next call, at the latest
     when the `with` ends, which waits for it.
@@ -98,13 +98,22 @@ class Checkpoints:
         return self._on_disk()
 
     def load(self, at_most: int | None = None) -> Checkpoint | None:
-        """The newest whole checkpoint (not after `at_most`); None if there is none."""
+        """The newest whole checkpoint (not after `at_most`); None if there is none.
+
+        Raises RegrowError where one cannot be read, and where all of a run's are broken: its work
+        is not thrown away unasked.
+        """
         for step in reversed(self.steps()):
             if at_most is not None and step > at_most:
                 continue
             found = self._read(step)
             if found is not None:
                 return found
+        if not self.steps() and any(self.folder.glob("*.broken")):
+            raise RegrowError(
+                f"no checkpoint in {self.folder} is whole; put good copies of its *.broken files "
+                "in their place, or delete that folder to start anew"
+            )
         return None
 
     def discard_after(self, step: int) -> None:
@@ -144,7 +153,7 @@ class Checkpoints:
             if sha256_file(weights) != body["sha256"]:
                 raise ValueError("its tensors do not match their digest")
             return Checkpoint(step, load_file(weights), body["meta"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             self.notes.append(
                 f"checkpoint {weights} is broken ({error}); set aside, using an older"
             )
@@ -152,6 +161,9 @@ class Checkpoints:
                 if path.exists():
                     path.replace(path.with_name(path.name + ".broken"))
             return None
+        except OSError as error:
+            which, why = error.filename or weights, error.strerror
+            raise RegrowError(f"cannot read {which}: {why}; mend that and run again") from error
 
     def _remove(self, step: int) -> None:
         weights, manifest = self._paths(step)

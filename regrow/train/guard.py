@@ -40,7 +40,8 @@ class GuardSettings:
     accepted. What is not finite always is a spike. After `patience` spikes in a row, after a rise
     that only several steps together show, or at once where weights are not finite, the run goes
     back `before` steps and leaves out the batches from there to `after` steps past the last spike.
-    More than `rewinds` without `window` accepted steps between them end it.
+    More than `rewinds` without `window` accepted steps between them, other than those that a rewind
+    repeats, end it.
 
     mode: `guard`; `ignore` notes spikes and lets them be; `script` notes them and does what
     `script` says instead, as people did by hand for OPT-175B. What is None is in proportion to the
@@ -112,7 +113,7 @@ class Guard:
         }
         self.drift, self.since = 0.0, 0  # how much the last steps stood above the level, from when
         self.streak: list[int] = []  # the spikes in a row up to now
-        self.calm = 0  # steps accepted since the last rewind
+        self.calm = 0  # new steps accepted since the last rewind
         self.rewinds = 0
         self.windows: list[tuple[int, int]] = []  # steps left out, [first, last + 1)
         self.ledger: list[dict[str, Any]] = []
@@ -197,7 +198,8 @@ class Guard:
         self.streak.clear()
         for name, past in self.past.items():
             past.append(getattr(now, name))
-        self.calm += 1
+        if not self.windows or step >= self.windows[-1][1]:  # not what a rewind repeats
+            self.calm += 1
         if self.calm >= self.window:
             self.rewinds = 0
 

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,14 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regrow.errors import RegrowError
-from regrow.files import sha256_json, writing
+from regrow.files import writing
 from regrow.progress import Progress, silent
 from regrow.seeds import derive
 from regrow.train import device as devices
 from regrow.train import recovery
 from regrow.train.checkpoint import Checkpoint, Checkpoints
 from regrow.train.guard import Guard, GuardSettings, Reading
+from regrow.train.identity import check, identity
 from regrow.train.meter import Meter
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import choose
@@ -39,8 +40,8 @@ LossOf = Callable[[Any, Any], tuple[Tensor, int]]
 #: Called as batch_of(step, first_row, rows) -> batch; must depend on nothing else. Off the CPU it
 #: is called ahead of time, on a thread of its own.
 BatchOf = Callable[[int, int, int], Any]
-#: Called as keep(row, weights) where a run stands before one of the rows that it is to be met at:
-#: the weights by parameter name, in memory that changes afterwards.
+#: Called as keep(row, weights) where a run stands before one of the rows that it is to be met at,
+#: or at its end: the weights by parameter name, in memory that changes afterwards.
 Keep = Callable[[int, dict[str, Tensor]], None]
 #: Called as alter(weights) where a run stands before the row that it is given for: changes the fp32
 #: weights, by parameter name, as a function of nothing but them, and alike if called again.
@@ -123,7 +124,7 @@ class Run:
         settings: TrainSettings,
         folder: Path,
         checkpoints: Checkpoints,
-        carry: Mapping[str, Tensor] | None,
+        data: str,
         device: torch.device,
     ) -> None:
         self.settings, self.folder, self.device = settings, folder, device
@@ -133,10 +134,10 @@ class Run:
         self.changes = {self.step_of(row) for row in settings.changes}
         self.script = Script(settings.guard.script)
         checkpoints.reach = self.guard.reach
-        shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-        same = replace(settings, every=0, keep=0, spaced=0, device="")
-        self.identity = sha256_json([asdict(same), shapes])
+        self.identity = identity(model, settings, data)
         saved = checkpoints.load()
+        if saved is not None:
+            check(saved.meta["identity"], self.identity, checkpoints.folder)
         wanted = settings.precision
         wanted = saved.meta["precision"] if saved and wanted == "auto" else wanted
         self.precision = choose(wanted, device)
@@ -149,24 +150,49 @@ class Run:
         if saved is None:
             self.metrics.truncate(0)
             torch.manual_seed(derive(settings.seed, "train"))
-            if carry is not None:
-                self.optimizer.carry(carry)
             self.save()
         else:
             self.restore(saved)
             self.guard.load(saved.meta["guard"])
             self.script.load(saved.meta["script"])
             recovery.obey(self)
-            self.metrics.truncate(saved.meta["metrics"])
-            before, now = saved.meta["threads"], torch.get_num_threads()
-            if before != now:
-                why = f"threads changed from {before} to {now}; weights may differ in the last bits"
-                self.guard.note(self.state.step, "note", why=why)
+            self.cut_metrics(saved.meta["metrics"])
+            for what, now in _platform().items():
+                if (before := saved.meta[what]) != now:
+                    why = f"{what} changed from {before} to {now}; "
+                    self.note(why + "weights may differ in the last bits")
         recovery.tell_broken(self)
+
+    def cut_metrics(self, size: int) -> None:
+        """Leave the rows up to the checkpoint; where some are gone the rest comes after what is."""
+        found = os.fstat(self.metrics.fileno()).st_size
+        self.metrics.truncate(min(size, found))
+        if found < size:
+            self.note(f"metrics.jsonl lacks rows of steps before {self.state.step}")
+
+    def note(self, why: str) -> None:
+        """Put a remark into the ledger."""
+        self.guard.note(self.state.step, "note", why=why)
 
     def step_of(self, row: int) -> int:
         """The first step that begins at this row or after it."""
         return bisect.bisect_left([first for first, _ in self.plan], row)
+
+    def due(
+        self, marks: Mapping[int, Keep], alters: Mapping[int, Alter]
+    ) -> dict[int, list[Callable[[], None]]]:
+        """What is to be called before each step, or at the end.
+
+        What alters rows within the last batch comes before it: no step begins after them.
+        """
+        due: dict[int, list[Callable[[], None]]] = {}
+        for row, alter in alters.items():
+            step = min(self.step_of(row), len(self.plan) - 1)
+            due.setdefault(step, []).append(partial(self.optimizer.alter, alter))
+        for row, keep in marks.items():
+            meet = partial(keep, row, self.optimizer.weights())
+            due.setdefault(self.step_of(row), []).append(meet)
+        return due
 
     def record(self, **values: Any) -> None:
         """Append a row of metrics; a number that is not finite becomes null."""
@@ -188,22 +214,16 @@ class Run:
             "state": asdict(self.state),
             "metrics": os.fstat(self.metrics.fileno()).st_size,
             "precision": self.precision.name,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
+            **_platform(),
         }
         tensors = {**self.optimizer.tensors(), **devices.random_state(self.device)}
         self.checkpoints.save(self.state.step, tensors, meta)
 
     def restore(self, saved: Checkpoint) -> None:
         """Stand where the checkpoint was saved; the guard and the script have their own ways."""
-        if saved.meta["identity"] != self.identity:
-            raise RegrowError(
-                f"{self.checkpoints.folder} holds a run with other settings or another model; "
-                "delete that folder to start anew"
-            )
-        self.optimizer.load(saved.tensors, saved.meta["count"])
-        devices.set_random_state(self.device, saved.tensors)
         self.state = _State(**saved.meta["state"])
+        self.optimizer.load(saved.tensors, saved.meta["count"], self.state.updates)
+        devices.set_random_state(self.device, saved.tensors)
 
     def embedding_norm(self) -> float:
         """The norm of the embeddings' gradients alone."""
@@ -228,10 +248,13 @@ class Run:
         return (total / count if count else 0.0), count
 
     def judge(self, now: Reading) -> str:
-        """The guard's verdict; `overflow`, which is no spike, where only fp16's range was left."""
-        scale = self.optimizer.loss_scale
-        if scale is None or math.isfinite(now.norm) or not math.isfinite(now.loss):
-            return self.guard.check(self.state.step, now)
+        """The guard's verdict. `overflow`, which is no spike, where only fp16's range was left, or
+        where the guard lets be what fp16 cannot take."""
+        scale = self.optimizer.loss_scale if self.optimizer.overflowed(now.norm) else None
+        if scale is None or not math.isfinite(now.loss):
+            verdict = self.guard.check(self.state.step, now)
+            if scale is None or verdict != "accept":
+                return verdict
         scale.halve(self.state.step)
         self.state.overflows += 1
         return "overflow"
@@ -311,6 +334,11 @@ class Run:
         )
 
 
+def _platform() -> dict[str, Any]:
+    """What the last bits of the weights depend on beside the settings."""
+    return {"threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+
+
 def train(
     model: nn.Module,
     loss_of: LossOf,
@@ -318,43 +346,41 @@ def train(
     settings: TrainSettings,
     folder: Path,
     progress: Progress = silent,
-    carry: Mapping[str, Tensor] | None = None,
     marks: Mapping[int, Keep] = MappingProxyType({}),
     alters: Mapping[int, Alter] = MappingProxyType({}),
+    data: str = "",
 ) -> TrainSummary:
     """Train, or continue what `folder` holds, or return at once what it finished.
 
     `loss_of(model, batch)` gives the mean loss and its number of tokens; `batch_of(step, row,
     rows)` must be a pure function of its arguments. Writes `folder/metrics.jsonl` (one row a
     step) and `folder/checkpoints/`. `marks` and `alters` are called at their rows, again where a
-    run goes back over one. `carry` holds a parent's optimizer tensors; without it the
-    optimizer starts anew. The model and its batches go to `settings.device`; on return it is back
+    run goes back over one. The model and its batches go to `settings.device`; on return it is back
     where it was and holds the fp32 masters, or their average where `settings.optim.average` is set.
+    `data` says in any words, a digest for example, what the batches are of.
 
     Killed anywhere and called again, it ends with the same bits, given the same number of threads.
-    Ctrl-C or SIGTERM saves a checkpoint first and then raises KeyboardInterrupt. Raises RegrowError
-    when the checkpoints are of other settings, another process trains in the folder, the disk is
-    full, or the loss keeps diverging (`folder/diverged.md` then tells how).
+    Ctrl-C or SIGTERM saves a checkpoint first, of sound weights, and then raises KeyboardInterrupt.
+    Raises RegrowError when the checkpoints are of other settings, `data` or starting weights, none
+    is whole, another process holds the folder, the disk is full, or the loss keeps diverging
+    (`folder/diverged.md` tells how).
     """
     device = devices.pick(settings.device)
     home = next(model.parameters()).device
     saving = Checkpoints(folder / "checkpoints", settings.keep, spaced=settings.spaced)
     with devices.fork_random_state(device), stop_flag() as stopped, saving as checkpoints:
-        run = Run(model, settings, folder, checkpoints, carry, device)
+        run = Run(model, settings, folder, checkpoints, data, device)
         done = ([*run.plan, (settings.total, 0)])[run.state.step][0]
         progress(done, settings.total, phase=f"training on {device} in {run.precision.reason}")
         meter = Meter(model, run.precision, device)
         ahead = made_ahead(batch_of, run.plan, settings.micro, device.type)
         with contextlib.closing(run.metrics), ahead as batches:
             last = 0.0
-            met = {run.step_of(row): (row, keep) for row, keep in marks.items()}
-            altered = {run.step_of(row): alter for row, alter in alters.items()}
+            due = run.due(marks, alters)
             while run.state.step < len(run.plan):
-                if (alter := altered.get(run.state.step)) is not None:
-                    run.optimizer.alter(alter)
-                if (mark := met.get(run.state.step)) is not None:
-                    mark[1](mark[0], run.optimizer.weights())
                 recovery.intervene(run)
+                for call in due.get(run.state.step, ()):
+                    call()
                 if run.state.step in run.changes:
                     run.guard.forget()
                 if run.guard.skips(run.state.step):
@@ -374,11 +400,13 @@ def train(
                         **meter.share(values["tokens_per_s"]),
                     )
                 checkpoints.check()
-                if stopped.is_set() or run.saves(run.state.step):
+                if run.saves(run.state.step) or (stopped.is_set() and recovery.sound(run)):
                     run.save()
                 if stopped.is_set():
                     checkpoints.wait()
                     raise KeyboardInterrupt
+            for call in due.get(len(run.plan), ()):
+                call()
             if checkpoints.steps()[-1:] != [run.state.step]:
                 run.save()
         progress(settings.total, settings.total, phase="trained")

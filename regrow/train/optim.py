@@ -77,7 +77,8 @@ class Optimizer:
 
     def __init__(self, trainable: Trainable, settings: OptimSettings, groups: _Groups) -> None:
         self.trainable, self.settings, self.groups = trainable, settings, groups
-        self.count = 0
+        self.count = 0  # steps of these moments
+        self.updates = 0  # steps in all
         self.first = torch.zeros_like(trainable.master)  # momentum, or Adam's first moment
         self.second = torch.zeros_like(trainable.master[groups.muon_end :])
         self.average = trainable.master.clone() if settings.average else None
@@ -123,11 +124,12 @@ class Optimizer:
         if norm is not None and norm > clip > 0:
             self.trainable.gradients.scale(clip / norm)
         self.count += 1
+        self.updates += 1
         self._muon(scale)
         (self._adafactor if self.settings.name == "adafactor" else self._adam)(scale)
         self.trainable.publish()
         if self.average is not None:
-            kept = min(self.settings.average, (1 + self.count) / (10 + self.count))
+            kept = min(self.settings.average, (1 + self.updates) / (10 + self.updates))
             self.average.lerp_(self.trainable.master, 1 - kept)
 
     def _muon(self, scale: float) -> None:
@@ -199,22 +201,23 @@ class Optimizer:
             change({name: self.trainable.view(flat, name) for name in self.trainable.names})
         self.trainable.publish()
 
-    def load(self, tensors: Mapping[str, Tensor], count: int) -> None:
-        """Restore what `tensors` and `count` gave, and publish the masters."""
+    def reset(self) -> None:
+        """Start the moments anew; weights and their average go on."""
+        self.first.zero_()
+        self.second.zero_()
+        self.count = 0
+
+    def load(self, tensors: Mapping[str, Tensor], count: int, updates: int | None = None) -> None:
+        """Restore what `tensors`, `count` and `updates` (None: as `count`, where nothing was ever
+        reset) gave, and publish the masters."""
         for name, mine in self.tensors().items():
             if name not in tensors or tensors[name].shape != mine.shape:
                 raise RegrowError(
                     f"the optimizer state {name!r} is of another model; start the stage anew"
                 )
             mine.copy_(tensors[name])
-        self.count = count
+        self.count, self.updates = count, count if updates is None else updates
         self.trainable.publish()
-
-    def carry(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the moments of a parent's optimizer, and nothing else."""
-        carried = {name: tensors[name] for name in ("first", "second") if name in tensors}
-        kept = {name: t for name, t in self.tensors().items() if name not in ("first", "second")}
-        self.load(carried | kept, self.count)
 
     def release(self) -> None:
         """Give the model its fp32 weights as plain parameters: the average where one is kept."""

@@ -49,9 +49,7 @@ def intervene(run: Run) -> None:
         else:
             guard.leave_out(step, step + now.skip)
             if now.reset:
-                run.optimizer.first.zero_()
-                run.optimizer.second.zero_()
-                run.optimizer.count = 0
+                run.optimizer.reset()
         obey(run)
         guard.note(step, "by hand", **{key: value for key, value in asdict(now).items() if value})
         run.record(**guard.ledger[-1])
@@ -73,7 +71,7 @@ def sound(run: Run) -> bool:
 def tell_broken(run: Run) -> None:
     """Put into the ledger which checkpoints were found broken."""
     for text in run.checkpoints.notes:
-        run.guard.note(run.state.step, "note", why=text)
+        run.note(text)
     run.checkpoints.notes.clear()
 
 

@@ -54,9 +54,9 @@ class Schedule:
             warm = min(1.0, (step + 1) / self.warmup) if self.warmup > 0 else 1.0
         if self.shape == "inverse-sqrt":
             return warm * max(self.floor, min(1.0, (max(1, self.hold) / (step + 1)) ** 0.5))
-        if self.shape == "flat" or self.decay == 0 or done <= self.end - self.decay:
+        if self.shape == "flat" or (done < self.end and done <= self.end - self.decay):
             return warm
-        x = min(1.0, (done - (self.end - self.decay)) / self.decay)
+        x = min(1.0, (done - (self.end - self.decay)) / self.decay) if self.decay else 1.0
         return warm * (self.floor + (1 - self.floor) * _LEFT[self.shape](x))
 
 

@@ -19,8 +19,8 @@ class ModelSpec(Strict):
     scales that follow from sizes follow the sizes written here. (A recipe that extends another
     writes beside what stands there; null takes a key away.) The embedding has a row for each token
     of the corpus's tokenizer, or `vocabulary` rows. `init` says how weights start: `plain`
-    (blocks start as the identity), `induction` (`regrow.model.induction`; plain Llama shapes) or
-    as published (`regrow.model.init`).
+    (blocks start as the identity), `induction` (`regrow.model.induction`; plain Llama shapes,
+    tied, with as many kv_heads as heads) or as published (`regrow.model.init`).
     """
 
     preset: str | None = None
@@ -79,11 +79,11 @@ class ModelSpec(Strict):
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         try:
-            plain = self.config(1).llama_shaped
+            config = self.config(1)
+            if self.init == "induction":
+                config.check_induction()
         except RegrowError as error:
             raise ValueError(str(error)) from error
-        if self.init == "induction" and (self.layers < 2 or not plain):
-            raise ValueError("init: induction needs two layers of a plain Llama shape")
         return self
 
     def config(self, vocabulary: int) -> ModelConfig:

@@ -127,12 +127,15 @@ def on_the_way(
     folder of its own, `at/SHARE`, to be measured (`regrow.tree.stages.outcome`)."""
     from regrow.evaluate.passage import folder_at
 
-    def keeper(share: float) -> Any:
-        return lambda row, weights: _write(
-            folder_at(context.folder, share), model, tokenizer, weights
-        )
+    due: dict[int, list[float]] = {}  # shares of a short stage may fall on one row
+    for share in shares:
+        due.setdefault(max(1, round(share * total)), []).append(share)
 
-    return {max(1, round(share * total)): keeper(share) for share in shares}
+    def keep(row: int, weights: Any) -> None:
+        for share in due[row]:
+            _write(folder_at(context.folder, share), model, tokenizer, weights)
+
+    return dict.fromkeys(due, keep)
 
 
 def text_rows(
