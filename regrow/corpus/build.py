@@ -33,6 +33,7 @@ from regrow.corpus.stages.reading import read_all
 from regrow.corpus.stages.repeats import drop_repeats
 from regrow.errors import RegrowError
 from regrow.files import lock, read_json, sha256_file, sha256_json, write_json, write_jsonl
+from regrow.memory import give_back_always
 from regrow.progress import Progress, silent
 from regrow.records import Item
 
@@ -85,6 +86,7 @@ def build(
     was made of something else. A finished output of the same is left alone, or mended.
     """
     lean()
+    give_back_always()
     _check(inputs, settings)
     files = list_files(inputs)
     states = [state_of(file) for file in files]

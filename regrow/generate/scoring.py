@@ -14,7 +14,7 @@ from torch import Tensor
 from regrow.errors import RegrowError
 from regrow.generate.prefixes import prefill, shared_prefixes
 from regrow.model.decoder import Decoder
-from regrow.train.memory import keep_freed
+from regrow.memory import keep_freed
 
 #: A prompt's tokens and those of its continuation.
 Pair = tuple[list[int], list[int]]
