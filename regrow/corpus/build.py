@@ -33,11 +33,12 @@ from regrow.corpus.stages.reading import read_all
 from regrow.corpus.stages.repeats import drop_repeats
 from regrow.errors import RegrowError
 from regrow.files import lock, read_json, sha256_file, sha256_json, write_json, write_jsonl
+from regrow.memory import give_back_always
 from regrow.progress import Progress, silent
 from regrow.records import Item
 
 SMALL = 4 << 20  # bytes of input that do not pay for starting workers
-FORMAT = 2  # of what stages leave for each other: work of another format is begun anew
+FORMAT = 3  # of what stages leave for each other: work of another format is begun anew
 #: How long phases take beside each other, as measured; the others take 1.
 WORK = {"extract": 5, "rules": 3, "language": 2, "identify": 4, "near copy": 3, "tokenizer": 2,
         "shards": 3, "count": 2}  # fmt: skip
@@ -85,6 +86,7 @@ def build(
     was made of something else. A finished output of the same is left alone, or mended.
     """
     lean()
+    give_back_always()
     _check(inputs, settings)
     files = list_files(inputs)
     states = [state_of(file) for file in files]

@@ -72,8 +72,8 @@ class Growing:
     """A Parquet file that tables are added to, in groups of some MB: each group leaves up to 20 kB
     in memory until the file is closed, so that small parts must not be one each."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, compression: str = "zstd") -> None:
+        self.path, self.compression = path, compression
         self._writer: Any = None
         self._held: list[Any] = []
 
@@ -90,7 +90,9 @@ class Growing:
         if self._held:
             table = pa.concat_tables(self._held)
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self.path, table.schema, compression="zstd")
+                self._writer = pq.ParquetWriter(
+                    self.path, table.schema, compression=self.compression
+                )
             self._writer.write_table(table)
             self._held = []
 
@@ -169,9 +171,10 @@ class Store:
     def load(self, part: str) -> list[Page]:
         """The pages of a part as the stages so far left them."""
         pages = read_pages(self.path(self.texts, part))
+        first = self.first(part)
         for stage in self.verdicts:
             for row in self.rows(stage, part):
-                page = pages[row.pop("number") - self.first(part)]
+                page = pages[row.pop("number") - first]
                 for name, value in row.items():
                     if value is not None:
                         setattr(page, name, value)
@@ -179,12 +182,10 @@ class Store:
 
     def rows(self, stage: str, part: str) -> list[dict[str, Any]]:
         """The verdicts of a stage on the documents of a part."""
-        low = self.first(part)
-        return [
-            row
-            for path in self.files(stage)
-            for row in read_between(path, "number", low, low + (1 << ROW_BITS)).to_pylist()
-        ]
+        import pyarrow.parquet as pq
+
+        rows: list[dict[str, Any]] = pq.ParquetFile(self.path(stage, part)).read().to_pylist()
+        return rows
 
     def rewritten(self, stage: str) -> Store:
         """After a stage that wrote new texts."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 LIMIT = 1 << 18  # distinct words held; beyond, every other one is kept, and so on
@@ -33,6 +35,15 @@ class Vocabulary:
         self._waiting += len(hashes)
         if self._waiting >= PENDING:
             self._count()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Counted, in numbers as short as will do: a corpus keeps one for every part."""
+        self._count()
+        most = int(self._counts.max(initial=0))
+        return {**self.__dict__, "_counts": self._counts.astype(np.min_scalar_type(most))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _counts=state["_counts"].astype(np.int64))
 
     def merge(self, other: Vocabulary) -> None:
         """Add what another has counted."""

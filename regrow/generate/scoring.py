@@ -13,8 +13,8 @@ from torch import Tensor
 
 from regrow.errors import RegrowError
 from regrow.generate.prefixes import prefill, shared_prefixes
+from regrow.memory import keep_freed
 from regrow.model.decoder import Decoder
-from regrow.train.memory import keep_freed
 
 #: A prompt's tokens and those of its continuation.
 Pair = tuple[list[int], list[int]]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-#: Bytes in one piece of `together`: what is larger than the heap takes (regrow.train.memory) is
+#: Bytes in one piece of `together`: what is larger than the heap takes (regrow.memory) is
 #: cleared by the system at every use.
 PIECE = 31 << 20
 #: Bytes of a gate that is kept with its product for the backward pass; of a larger one both are

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from regrow.errors import RegrowError
+from regrow.memory import keep_freed
 from regrow.train import rules
-from regrow.train.memory import keep_freed
 from regrow.train.precision import Precision, Trainable, choose
 from regrow.train.scaling import LossScale
 

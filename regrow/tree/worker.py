@@ -97,7 +97,7 @@ def _forget() -> None:
     """Start a step as a new process would: no memory of the last one, the same random numbers."""
     gc.collect()
     if torch := sys.modules.get("torch"):
-        from regrow.train.memory import give_back
+        from regrow.memory import give_back
 
         torch.manual_seed(0)
         give_back()

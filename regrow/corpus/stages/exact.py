@@ -11,6 +11,7 @@ from regrow.corpus.deduplicate import digest_of
 from regrow.corpus.engine import Watch
 from regrow.corpus.parts import once, write_table
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
+from regrow.corpus.stages.shuffle import gather, lay_out
 
 BUCKET_DOCUMENTS = 1 << 18  # documents compared by one task
 
@@ -42,7 +43,7 @@ def copies_bucket(job: Job, bucket: Bucket, watch: Watch) -> int:
 
     def make(path: Path) -> int:
         names = ("high", "low", "number", "id")
-        high, low, numbers, ids = bucket.columns(job.store.files("digests"), names)
+        high, low, numbers, ids = bucket.columns(job.store.files("digests-runs"), names)
         order = np.lexsort((numbers, low, high))
         same = (high[order][1:] == high[order][:-1]) & (low[order][1:] == low[order][:-1])
         starts = np.concatenate([[True], ~same]) if len(order) else np.empty(0, bool)
@@ -60,13 +61,15 @@ def copies_bucket(job: Job, bucket: Bucket, watch: Watch) -> int:
         )
         return len(copies)
 
-    told: int = once(job.store.path("exact-copy", f"{bucket.number:05d}"), make)
+    told: int = once(job.store.path("exact-copy-found", f"{bucket.number:05d}"), make)
     return told
 
 
 def drop_exact(pipeline: Pipeline) -> None:
     """Remove copies that differ in white space at most."""
     documents = sum(pipeline.map(partial(digest_part, pipeline.job), pipeline.store.parts))
+    gather(pipeline, "digests", "digests-runs")
     shares = buckets(documents, BUCKET_DOCUMENTS)
     pipeline.map(partial(copies_bucket, pipeline.job), shares)
+    lay_out(pipeline, "exact-copy-found", "number", "exact-copy")
     pipeline.store = pipeline.store.judged("exact-copy")

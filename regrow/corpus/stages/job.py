@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from regrow.corpus.engine import Engine
-from regrow.corpus.parts import Store, columns
+from regrow.corpus.parts import Store
 from regrow.corpus.settings import CorpusSettings
 
 
@@ -31,11 +31,15 @@ class Bucket:
 
     def columns(self, paths: Iterable[Path], names: Sequence[str]) -> list[np.ndarray]:
         """Columns of many tables where the first of them, a hash, is of this bucket."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         found = []
         for path in paths:
-            own = columns([path], *names)
-            mine = own[0] % np.uint64(self.count) == self.number
-            found.append([values[mine] for values in own])
+            for batch in pq.ParquetFile(path).iter_batches(columns=list(names)):
+                mine = batch[names[0]].to_numpy() % np.uint64(self.count) == self.number
+                own = batch.filter(pa.array(mine))
+                found.append([own[name].to_numpy(zero_copy_only=False) for name in names])
         none = [np.empty(0, np.uint64)] * len(names)
         return [np.concatenate(values) for values in zip(*found)] if found else none
 

@@ -34,10 +34,10 @@ from regrow.corpus.parts import (
     column,
     columns,
     once,
-    read_between,
     write_table,
 )
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
+from regrow.corpus.stages.shuffle import gather, lay_out
 
 BUCKET_DOCUMENTS = 1 << 18  # documents whose keys of a band, or whose clusters, one task compares
 LARGEST = 5  # clusters named in the report
@@ -88,7 +88,7 @@ def pairs_bands(job: Job, share: tuple[range, Bucket], watch: Watch) -> int:
         found = [np.empty((0, 2), np.int64)]
         for band in bands:
             names = (f"band{band}", "number", "size")
-            keys, numbers, sizes = bucket.columns(job.store.files("near-keys"), names)
+            keys, numbers, sizes = bucket.columns(job.store.files("near-keys-runs"), names)
             a, b = pairs_of_band(keys, sizes, job.settings.deduplicate.threshold)
             found.append(np.stack([numbers[a], numbers[b]], 1))
         pairs = np.unique(np.concatenate(found), axis=0)
@@ -127,22 +127,14 @@ def edges_part(job: Job, part: str, watch: Watch) -> int:
     """The pairs whose first document is in this part and that are alike enough; tells how many."""
 
     def make(path: Path) -> int:
-        low = job.store.first(part)
-        tables = [
-            read_between(file, "a", low, low + (1 << ROW_BITS))
-            for file in job.store.files("near-pairs")
-        ]
-        pairs = np.concatenate(
-            [np.stack([t["a"].to_numpy(), t["b"].to_numpy()], 1) for t in tables]
-            or [np.empty((0, 2), np.int64)]
-        )
-        pairs = np.unique(pairs, axis=0)
+        a, b = columns([job.store.path("near-pairs-of", part)], "a", "b")
+        pairs = np.unique(np.stack([a, b], 1), axis=0)
         grams, likeness = _Grams(job.store), np.empty(len(pairs))
         before, own = -1, np.empty(0, np.uint32)
-        for i, (a, b) in enumerate(pairs.tolist()):
-            if a != before:
-                before, own = a, grams.of(a)
-            likeness[i] = jaccard(own, grams.of(b))
+        for i, (one, other) in enumerate(pairs.tolist()):
+            if one != before:
+                before, own = one, grams.of(one)
+            likeness[i] = jaccard(own, grams.of(other))
         alike = likeness >= job.settings.deduplicate.threshold
         write_table(path, {"a": pairs[alike, 0], "b": pairs[alike, 1], "likeness": likeness[alike]})
         return int(alike.sum())
@@ -153,18 +145,21 @@ def edges_part(job: Job, part: str, watch: Watch) -> int:
 
 def _known(keys: Sequence[Path], numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The ids and qualities of some documents, without holding those of all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     ids, quality = [np.empty(0, object)], [np.empty(0, np.float32)]
     for path in keys:
-        mine = np.isin(column([path], "number"), numbers)
-        if mine.any():
-            ids.append(column([path], "id")[mine])
-            quality.append(column([path], "quality")[mine])
+        for batch in pq.ParquetFile(path).iter_batches(columns=["number", "id", "quality"]):
+            own = batch.filter(pa.array(np.isin(batch["number"].to_numpy(), numbers)))
+            ids.append(own["id"].to_numpy(zero_copy_only=False))
+            quality.append(own["quality"].to_numpy())
     return np.concatenate(ids), np.concatenate(quality)
 
 
 def _connected(store: Store) -> int:
     """Write which documents have near-copies, and what each hangs together with; tells how many."""
-    edges = store.files("near-edges")
+    edges = store.files("near-edges-runs")
 
     def make(numbers: Path, roots: Path) -> int:
         ends = [np.unique(np.concatenate(columns([path], "a", "b"))) for path in edges]
@@ -195,7 +190,7 @@ def _edges_of(store: Store, bucket: Bucket) -> tuple[np.ndarray, np.ndarray]:
     """The verified pairs of the documents of one bucket: what hangs together is in the same."""
     numbers, roots = (np.load(path, mmap_mode="r") for path in _connection(store))
     found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
-    for path in store.files("near-edges"):
+    for path in store.files("near-edges-runs"):
         a, b = columns([path], "a", "b")
         mine = roots[np.searchsorted(numbers, a)] % bucket.count == bucket.number
         found.append((a[mine], b[mine]))
@@ -215,7 +210,7 @@ def clusters_bucket(job: Job, bucket: Bucket, watch: Watch) -> dict[str, Any]:
     def make(path: Path) -> dict[str, Any]:
         a, b = _edges_of(store, bucket)
         concerned = np.unique(np.concatenate([a, b]))
-        ids, quality = _known(store.files("near-keys"), concerned)
+        ids, quality = _known(store.files("near-keys-runs"), concerned)
         survivor = clusters(np.searchsorted(concerned, a), np.searchsorted(concerned, b), quality)
         grams = _Grams(store)
         dropped = survivor != np.arange(len(concerned))
@@ -240,7 +235,7 @@ def clusters_bucket(job: Job, bucket: Bucket, watch: Watch) -> dict[str, Any]:
             "largest": _largest((n - 1, id_) for id_, n in sizes.items()),
         }
 
-    told: dict[str, Any] = once(store.path("near-copy", f"{bucket.number:05d}"), make)
+    told: dict[str, Any] = once(store.path("near-copy-found", f"{bucket.number:05d}"), make)
     return told
 
 
@@ -249,14 +244,18 @@ def drop_near(pipeline: Pipeline) -> None:
     job = pipeline.job
     store, settings = job.store, job.settings.deduplicate
     documents = sum(pipeline.map(partial(keys_part, job), store.parts))
+    gather(pipeline, "near-keys", "near-keys-runs")
     bands, _ = bands_for(settings.threshold, settings.hashes)
     together = max(1, BUCKET_DOCUMENTS // max(1, documents))  # bands that one task looks at
     groups = [range(i, min(bands, i + together)) for i in range(0, bands, together)]
     shares = list(product(groups, buckets(documents, BUCKET_DOCUMENTS)))
     candidates = sum(pipeline.map(partial(pairs_bands, job), shares))
+    lay_out(pipeline, "near-pairs", "a", "near-pairs-of")
     verified = sum(pipeline.map(partial(edges_part, job), store.parts))
+    gather(pipeline, "near-edges", "near-edges-runs")
     concerned = _connected(store)
     told = pipeline.map(partial(clusters_bucket, job), buckets(concerned, BUCKET_DOCUMENTS))
+    lay_out(pipeline, "near-copy-found", "number", "near-copy")
     pipeline.store = store.judged("near-copy")
     largest = _largest((n, id_) for own in told for n, id_ in own["largest"])
     pipeline.notes["near_copies"] = {

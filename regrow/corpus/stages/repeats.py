@@ -19,6 +19,7 @@ from regrow.corpus.grams import gram_hashes, hash_words, sequence_hashes, word_s
 from regrow.corpus.parts import once, write_pages, write_table
 from regrow.corpus.settings import RepeatSettings
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
+from regrow.corpus.stages.shuffle import lay_out
 
 BUCKET_UNITS = 1 << 20  # lines or runs that one task compares
 _LINE = re.compile(r"[^\n]+")
@@ -117,13 +118,13 @@ def cut_part(job: Job, stage: str, part: str, watch: Watch) -> int:
     """Cut what is repeated out of the texts of a part; tells how many characters went."""
 
     def make(path: Path) -> int:
-        pages = job.store.load(part)
+        pages, first = job.store.load(part), job.store.first(part)
         spans: dict[int, list[tuple[int, int]]] = {}
-        for row in job.store.rows(f"{stage}-found", part):
+        for row in job.store.rows(f"{stage}-cuts", part):
             spans.setdefault(row["number"], []).append((row["start"], row["stop"]))
         gone = 0
         for number, own in spans.items():
-            page = pages[number - job.store.first(part)]
+            page = pages[number - first]
             cuts = joined(np.asarray(own))
             if stage == "repeated passages":
                 words = word_spans(page.text)
@@ -152,6 +153,7 @@ def drop_repeats(pipeline: Pipeline, stage: str) -> None:
     units = sum(pipeline.map(partial(units_part, job, stage), job.store.parts))
     shares = buckets(units, BUCKET_UNITS)
     found = sum(pipeline.map(partial(repeats_bucket, job, stage), shares))
+    lay_out(pipeline, f"{stage}-found", "number", f"{stage}-cuts")
     gone = sum(pipeline.map(partial(cut_part, job, stage), job.store.parts))
     pipeline.store = job.store.rewritten(stage)
     pipeline.notes[stage.replace(" ", "_")] = {"units": units, "cut": found, "characters": gone}

@@ -1,4 +1,4 @@
-"""Keep freed memory instead of giving it back to the system after every step."""
+"""What becomes of freed memory: kept for the next step, or given back to the system."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ def keep_freed() -> bool:
 def give_back() -> bool:
     """Return freed memory to the system after all, between two steps of a run."""
     return bool(_glibc("malloc_trim")(0))
+
+
+def give_back_always() -> bool:
+    """Ask glibc to return every buffer of 128 KiB or more when it is freed; returns whether it
+    agreed.
+
+    By itself it raises that bound with the buffers that it sees, and then holes of all sizes stay.
+    """
+    mallopt = _glibc("mallopt")
+    return bool(mallopt(_TRIM_THRESHOLD, 128 << 10) and mallopt(_MMAP_THRESHOLD, 128 << 10))
 
 
 def _glibc(name: str) -> Callable[..., int]:
