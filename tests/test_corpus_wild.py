@@ -93,6 +93,15 @@ def test_unreadable_files_and_rows_are_set_aside_with_the_reason(tmp_path: Path)
     assert pages[-1].text == "good"
 
 
+def test_an_address_that_cannot_be_split_costs_nothing(tmp_path: Path) -> None:
+    urls = ["http://[foo/", "http://example.com＃@x.com/", "http://a.example/p"]
+    rows = [{"text": story(i), "url": url} for i, url in enumerate(urls)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    build({"web": [tmp_path / "in.jsonl"]}, tmp_path / "out", SMALL)
+    decisions = pq.read_table(tmp_path / "out/decisions.parquet").to_pylist()
+    assert [row["domain"] for row in decisions] == ["web", "web", "a.example"]
+
+
 def test_bad_input_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     write_jsonl(tmp_path / "short.jsonl", ["a", "b"])

@@ -137,8 +137,11 @@ def _mostly_said(lines: Sequence[str]) -> bool:
 
 
 def site_of(page: Page) -> str:
-    """The host of the URL, or the source."""
-    return urlsplit(page.url).netloc or page.source
+    """The host of the URL; the source where there is no URL or none that can be split."""
+    try:
+        return urlsplit(page.url).netloc or page.source
+    except ValueError:
+        return page.source
 
 
 def identify(pages: Sequence[Page]) -> None:
