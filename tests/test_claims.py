@@ -51,6 +51,14 @@ def test_arms_that_can_run_resolve_and_differ_in_the_named_ingredient_alone(id: 
     check(claim, evidence.recipes_of(claim))
 
 
+def test_a_loss_over_all_sources_is_asked_only_of_arms_that_read_code() -> None:
+    for claim in ledger().values():
+        if any("text" in claim.lines_of(measure) for measure in claim.measures):
+            for name, recipe in evidence.recipes_of(claim).items():
+                made = made_of(recipe, claim.arms[name].node)
+                assert any(key.endswith("mixture.code") for key in made), (claim.id, name)
+
+
 def test_the_ladder_of_sizes_spans_thirty_fold_in_parameters() -> None:
     recipes = evidence.recipes_of(ledger()["B2"])
     sizes = [recipe.models["long"].config(3072).parameters for recipe in recipes.values()]
@@ -309,7 +317,7 @@ def test_a_sweep_is_chosen_on_a_seed_that_is_not_measured(
         arms={"wet": {"node": "wet", "sweep": {"nodes.wet.settings.rate": [0.01, 0.02]}},
               "dry": {"node": "dry"}}
     )  # fmt: skip
-    fakes = {"text": "rules"}
+    fakes = {"no_code": "rules"}
     monkeypatch.setattr(evidence, "line", lambda name: claim.line(fakes[name]))
     runs = garden.folder / "runs" / "claims"
     planner = growing.Planner(runs, ["a"], 1, 1)

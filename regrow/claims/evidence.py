@@ -84,12 +84,12 @@ def candidates(arm: Arm) -> list[dict[str, Any]]:
 def swept(claim: Claim, arm: Arm, runs: Path, variant: str) -> dict[str, Any] | None:
     """The values with the lowest bits per byte at the sweep's own seed; None before it was run.
 
-    Of all held-out text, or of that which the claim's first measure reads.
+    Of the held-out text that the claim's first measure reads, else of all but code.
     """
     if not arm.sweep:
         return {}
     read = claim.line(claim.lines_of(claim.measures[0])[0])
-    by = read if read.ability == "language_modelling" else line("text")
+    by = read if read.ability == "language_modelling" else line("no_code")
     scored = []
     for number, values in enumerate(candidates(arm)):
         folder = folder_of(runs, place(claim, arm, variant, SWEEP_SEED, values))
