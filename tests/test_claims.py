@@ -17,7 +17,7 @@ from tree_kit import Garden, Inline
 from regrow.claims import evidence
 from regrow.claims import grow as growing
 from regrow.claims.arms import Place, check, made_of, place, tree_of
-from regrow.claims.claim import ledger
+from regrow.claims.claim import Claim, ledger
 from regrow.claims.difference import compare
 from regrow.claims.effects import Evidence, find
 from regrow.claims.markdown import summary
@@ -146,6 +146,19 @@ def test_an_edge_needs_a_line_of_descent(garden: Garden) -> None:
     claim = kit.claim(compare="edge", differ=[])
     with pytest.raises(RegrowError, match="wet does not descend from dry"):
         check(claim, evidence.recipes_of(claim))
+
+
+def test_the_nodes_of_an_edge_may_be_asked_otherwise_but_not_made_otherwise(garden: Garden) -> None:
+    def edge(changes: dict[str, Any]) -> Claim:
+        return kit.claim(compare="edge", differ=[], arms={
+            "dry": {"node": "root", "set": changes}, "wet": {"node": "wet"},
+        })  # fmt: skip
+
+    asked = edge({"abilities.names": ["few_shot"]})
+    check(asked, evidence.recipes_of(asked))
+    made = edge({"nodes.root.tokens": "2k"})
+    with pytest.raises(RegrowError, match="arm dry of an edge takes no overrides but of abilities"):
+        check(made, evidence.recipes_of(made))
 
 
 def test_five_seeds_and_an_agreeing_world_support_a_large_effect(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from random import Random
 
@@ -120,6 +121,25 @@ def test_each_way_of_prompting_shows_its_own_examples(
     assert asked["simple examples"].decoding.samples == 1
     assert asked["complex examples, votes"].decoding.samples == variations.VOTES
     assert "How many when" in asker.tokenizer.decode(asked["least to most"].prompt)
+
+
+def test_instructions_are_shown_eight_others_of_their_type_that_training_may_hold(
+    asker: Asker,
+) -> None:
+    tasks = [i for i in school_items(0, "b", 12) if i.ability == "instructions"]
+    item = varied("few_shot", lambda name: tasks)[0]
+    shots = variations.solved(item, 8)
+    assert len({question for question, _ in shots}) == 8
+    head = item.question.split(" ")[0]
+    for question, _ in shots:
+        given = re.split(r": |\? |\nText: ", question)[-1]
+        assert question.startswith(head)
+        assert not reserved(f"{item.check['task']}|{given}", "b")
+    assert variations.solved(item, 8) == shots
+    (request,) = requests(Asker(asker.tokenizer, 4096, chat=True), item)
+    assert asker.tokenizer.decode(request.prompt).count(head) >= 9
+    assert (request.asked, request.variant) == ("plain", {"types": item.split["types"]})
+    assert variations.JUDGES["few_shot"](request, [item.answers[0]]) == {"accuracy": 1.0}
 
 
 def test_each_step_is_led_by_its_question() -> None:
