@@ -168,11 +168,10 @@ def solved(item: Item, count: int) -> list[tuple[str, str]]:
     from regrow.worlds.sheets_gate import Gate
     from regrow.worlds.sheets_rules import asked, draw
     from regrow.worlds.tasks import tasks
-    from regrow.worlds.wordings import numbered
 
     variant = item.id.rsplit("-", 2)[1]
     task = next(task for task in tasks(variant) if task.name == item.check["task"])
-    wording = next(w for n, w in enumerate(task.wordings) if numbered(n) == item.wording)
+    wording = max((w for w in task.wordings if item.question.startswith(w)), key=len)
     random, gate = pyrandom("few shot", item.id), Gate(variant)
     drawn: dict[str, str] = {}
     while len(drawn) < count:
@@ -182,13 +181,11 @@ def solved(item: Item, count: int) -> list[tuple[str, str]]:
 
 
 def _few_shot(item: Item, asker: Asker) -> Iterator[Request]:
-    """Always plain text: a prompt with examples is what tuning is compared with."""
-    shots = solved(item, find("few_shot").shots)
-    for template in prompts.dealt("instructions", item, asker.every):
-        yield asker.plain(
-            item, template, item.question, item.answers[0], Decoding(24),
-            variant={"types": item.split["types"]}, shots=shots,
-        )  # fmt: skip
+    """Always plain text, in the node's best format: what tuning is compared with."""
+    yield asker.plain(
+        item, asker.instruction, item.question, item.answers[0], Decoding(24),
+        variant={"types": item.split["types"]}, shots=solved(item, find("few_shot").shots),
+    )  # fmt: skip
 
 
 def _counterfactuals(item: Item, asker: Asker) -> Iterator[Request]:
