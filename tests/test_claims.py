@@ -59,6 +59,32 @@ def test_a_loss_over_all_sources_is_asked_only_of_arms_that_read_code() -> None:
                 assert any(key.endswith("mixture.code") for key in made), (claim.id, name)
 
 
+@pytest.mark.parametrize("id", [id for id in ROWS if not ledger()[id].waiting])
+def test_what_a_prediction_speaks_of_is_measured(id: str) -> None:
+    claim = ledger()[id]
+    read = {claim.line(line).ability for one in claim.measures for line in claim.lines_of(one)}
+    spoken = {"bits per byte": "language_modelling", "verbatim": "memorisation",
+              "far recall": "long_range", "few-shot prompting": "few_shot",
+              "the prompted": "few_shot"}  # fmt: skip
+    assert {spoken[words] for words in spoken if words in claim.prediction} <= read
+    if "crosses" in claim.prediction:
+        assert any(measure.statistic == "crossover" for measure in claim.measures)
+
+
+def test_an_interaction_on_a_gap_weighs_both_sides_of_the_gap() -> None:
+    interaction = ledger()["A8"].measures[1].terms
+    assert {arm: -weight for arm, weight in interaction.items() if arm.endswith("/cot")} == {
+        arm.replace("/direct", "/cot"): weight
+        for arm, weight in interaction.items() if arm.endswith("/direct")
+    }  # fmt: skip
+
+
+def test_without_deduplication_no_stage_looks_for_copies() -> None:
+    stages = {name: one.corpus.stages for name, one in evidence.recipes_of(ledger()["D2"]).items()}
+    copies = {name: [s for s in found if "copy" in s] for name, found in stages.items()}
+    assert copies == {"none": [], "exact": ["exact copy"], "fuzzy": ["exact copy", "near copy"]}
+
+
 def test_the_ladder_of_sizes_spans_thirty_fold_in_parameters() -> None:
     recipes = evidence.recipes_of(ledger()["B2"])
     sizes = [recipe.models["long"].config(3072).parameters for recipe in recipes.values()]
