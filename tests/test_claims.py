@@ -259,6 +259,13 @@ def test_a_control_without_room_refutes_nothing(
     assert found.room == pytest.approx(left)
 
 
+def test_an_arm_that_diverged_decides_nothing_and_is_called_so(tmp_path: Path) -> None:
+    found = kit.evidence(tmp_path, steady(0.6, 0.4), {"a": 5, "b": 3})
+    kit.outcomes(found[0].nodes["wet"], {f"a{i}": float("nan") for i in range(60)})
+    verdict = judge(kit.claim(), found)
+    assert verdict.why == ("rules: an arm has values that are no numbers: its training diverged",)
+
+
 def test_an_effect_is_the_difference_of_means_in_every_run(tmp_path: Path) -> None:
     claim = kit.claim()
     kit.outcomes(tmp_path / "wet", {"i": 1.0, "j": 1.0, "k": 0.0, "only here": 1.0})

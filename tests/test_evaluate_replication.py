@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -80,6 +82,20 @@ def test_the_hierarchical_bootstrap_of_a_mean_agrees_with_the_two_way_error() ->
     exact = rp.crossed(cells, range(24))
     assert got.mean == pytest.approx(exact.mean)
     assert got.error == pytest.approx(exact.error, rel=0.1)
+
+
+def test_a_statistic_that_most_draws_lack_has_no_error() -> None:
+    rare = np.random.default_rng(0)
+    sums, counts = rare.normal(size=(4, 6, 1)), np.ones((4, 6, 1))
+    own = float(sums.mean())
+
+    def only_of_all(means: rp.Array) -> rp.Array:
+        near = np.abs(means[:, 0] - own) < 1e-9
+        return np.where(near, means[:, 0], np.nan)
+
+    effect = rp.hierarchical_bootstrap(sums, counts, only_of_all)
+    assert effect.mean == pytest.approx(own)
+    assert math.isnan(effect.error) and math.isnan(effect.low) and math.isnan(effect.p)
 
 
 def test_more_seeds_help_only_as_far_as_items_allow() -> None:

@@ -217,7 +217,8 @@ def _crossing(
     """Where the curve first rises through zero, in log2 x, by a hierarchical bootstrap.
 
     NaN where the pooled curve never does. Of two crossings the second may lie beyond the ladder: it
-    counts as one doubling past the largest x, for what is known is that it is later than that.
+    counts as one doubling past the largest x, for what is known is that it is later than that. So
+    is a single run drawn that never crosses.
     """
     labels = list(runs[0])
     families = sorted({family for run in runs for one in run.values()
@@ -245,6 +246,8 @@ def _crossing(
         return later - crossed_at(means, measure.before)
 
     found = hierarchical_bootstrap(sums, counts, statistic)
+    if measure.before:
+        return found
     by_run = tuple(value if math.isfinite(value) else beyond for value in found.by_run)
     return replace(found, by_run=by_run)
 
@@ -286,7 +289,7 @@ def _pooled(effects: Sequence[Effect]) -> Effect:
 
     mean = sum(one.mean for one in effects) / count
     half = float(t.ppf(0.975, freedom)) * error
-    p = float(2 * t.sf(abs(mean) / error, freedom)) if error > 0 else min(1.0, effects[0].p)
+    p = float(2 * t.sf(abs(mean) / error, freedom)) if error != 0 else min(1.0, effects[0].p)
     return replace(
         effects[0], mean=mean, low=mean - half, high=mean + half, p=p, error=error, freedom=freedom,
         by_run=tuple(value for one in effects for value in one.by_run),

@@ -60,8 +60,14 @@ def _reading(reading: Reading) -> dict[str, Any]:
 
 def _effect(effect: Effect) -> dict[str, Any]:
     row = asdict(effect) | {"detectable": effect.detectable()}
-    return {key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in row.items()}  # fmt: skip
+    return {key: _number(value) for key, value in row.items()} | {
+        "by_run": [_number(value) for value in effect.by_run]
+    }
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def known_verdicts(folder: Path) -> dict[str, dict[str, Any]]:
