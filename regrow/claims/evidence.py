@@ -35,12 +35,17 @@ def evidence_of(
     return found
 
 
+def in_tree(claim: Claim) -> bool:
+    """Whether a finished tree may hold all arms: they are its nodes as they are."""
+    return not any(arm.set or arm.sweep for arm in claim.arms.values())
+
+
 def evidence_from(claim: Claim, folders: Sequence[Path]) -> list[Evidence]:
     """Finished trees read as seeds and variants of a claim whose arms are nodes of the tree.
 
     Raises RegrowError where a tree is no run, or two differ in more than seed and world variant.
     """
-    if any(arm.set or arm.sweep for arm in claim.arms.values()):
+    if not in_tree(claim):
         return []
     found: list[Evidence] = []
     for folder, recipe in _alike(folders):
