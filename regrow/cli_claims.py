@@ -214,8 +214,12 @@ def _tell(
     from regrow.claims.store import earlier_verdicts, keep_verdicts, to_row
     from regrow.files import write_atomic
 
-    keep_verdicts(folder, verdicts)
-    judged = {one.claim.id: one for one in verdicts if one.evidence}
+    narrower = keep_verdicts(folder, verdicts)
+    for id in narrower:
+        print(f"{id} was judged before on more runs: that verdict stays", file=sys.stderr)
+    judged = {
+        one.claim.id: one for one in verdicts if one.evidence and one.claim.id not in narrower
+    }
     earlier, gone = earlier_verdicts(folder, judged)
     for id in gone:
         print(f"{id} was judged before, but its nodes are not there any more: left out of the page",

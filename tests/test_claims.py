@@ -446,6 +446,23 @@ def test_claims_judged_before_are_judged_again_from_their_nodes(
     assert earlier_verdicts(tmp_path, ()) == ([], ["A7", "A8"])
 
 
+def test_a_first_look_does_not_take_the_place_of_a_full_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regrow.claims.store.ledger", lambda: {"A7": kit.claim()})
+    full = kit.evidence(tmp_path / "full", steady(0.8, 0.3), {"a": 5, "b": 3})
+    look = kit.evidence(tmp_path / "look", steady(0.3, 0.3), {"a": 1})
+    small = kit.claim(recipe="seedling")
+    assert keep_verdicts(tmp_path, [judge(small, look)]) == []
+    assert keep_verdicts(tmp_path, [judge(kit.claim(), full)]) == []
+    for claim in (kit.claim(), small):
+        assert keep_verdicts(tmp_path, [judge(claim, look)]) == ["A7"]
+    (kept,) = earlier_verdicts(tmp_path, ())[0]
+    assert (kept.word, len(kept.evidence), kept.claim.recipe) == ("supported", 8, "sapling")
+    shutil.rmtree(tmp_path / "full")
+    assert keep_verdicts(tmp_path, [judge(small, look)]) == []
+
+
 def test_the_tree_of_a_run_is_read_off_its_name() -> None:
     plain = Place("laptop", (), "davinci", "a", 3)
     changed = replace(plain, overrides=("nodes.davinci.tokens=1k",))
