@@ -18,7 +18,7 @@ from regrow.evaluate.replication import (
     crossed,
     hierarchical_bootstrap,
     over_seeds,
-    pooled_freedom,
+    pooled,
 )
 from regrow.evaluate.trends import crossover, held_out_advantage, sharpness
 
@@ -86,8 +86,8 @@ def find(claim: Claim, measure: Measure, evidence: Sequence[Evidence]) -> Found 
     able = None
     if chances and measure.statistic != "detection":
         able = max(means.values()) >= max(chances) + min(measure.matters, 0.1)
-    whole = _pooled(list(by_variant.values()))
-    twin = _pooled(list(twins.values())) if len(twins) == len(by_variant) else None
+    whole = pooled(list(by_variant.values()))
+    twin = pooled(list(twins.values())) if len(twins) == len(by_variant) else None
     if measure.twin and measure.statistic == "contrast":
         beside = find(claim, _beside(measure), evidence)
         twin = beside.whole if beside else None
@@ -275,25 +275,3 @@ def _linear(weights: Sequence[Mapping[str, float]], runs: Sequence[Run]) -> Effe
     table: Array = np.array([[one.get(key, 0.0) for key in keys] for one in influences])
     pseudo: Array = np.array(effects)[:, None] + len(keys) * table
     return crossed(pseudo, [families[key] for key in keys])
-
-
-def _pooled(effects: Sequence[Effect]) -> Effect:
-    """The mean over world variants, whose runs and items are independent of each other's."""
-    if len(effects) == 1:
-        return effects[0]
-    count = len(effects)
-    variances = [one.error**2 / count**2 for one in effects]
-    error = math.sqrt(sum(variances))
-    freedom = pooled_freedom(variances, [one.freedom for one in effects], 0.95)
-    from scipy.stats import t
-
-    mean = sum(one.mean for one in effects) / count
-    half = float(t.ppf(0.975, freedom)) * error
-    p = float(2 * t.sf(abs(mean) / error, freedom)) if error != 0 else min(1.0, effects[0].p)
-    return replace(
-        effects[0], mean=mean, low=mean - half, high=mean + half, p=p, error=error, freedom=freedom,
-        by_run=tuple(value for one in effects for value in one.by_run),
-        families=sum(one.families for one in effects),
-        of_seeds=sum(one.of_seeds for one in effects) / count**2,
-        of_items=sum(one.of_items for one in effects) / count**2,
-    )  # fmt: skip

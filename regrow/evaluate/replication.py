@@ -141,6 +141,28 @@ def _effect(
                   of_seeds, of_items)  # fmt: skip
 
 
+def pooled(effects: Sequence[Effect]) -> Effect:
+    """The mean over world variants, whose runs and items are independent of each other's."""
+    if len(effects) == 1:
+        return effects[0]
+    count = len(effects)
+    variances = [one.error**2 / count**2 for one in effects]
+    error = math.sqrt(sum(variances))
+    freedom = pooled_freedom(variances, [one.freedom for one in effects], 0.95)
+    from scipy.stats import t
+
+    mean = sum(one.mean for one in effects) / count
+    half = float(t.ppf(0.975, freedom)) * error
+    p = float(2 * t.sf(abs(mean) / error, freedom)) if error != 0 else min(1.0, effects[0].p)
+    return replace(
+        effects[0], mean=mean, low=mean - half, high=mean + half, p=p, error=error, freedom=freedom,
+        by_run=tuple(value for one in effects for value in one.by_run),
+        families=sum(one.families for one in effects),
+        of_seeds=sum(one.of_seeds for one in effects) / count**2,
+        of_items=sum(one.of_items for one in effects) / count**2,
+    )  # fmt: skip
+
+
 def over_seeds(effects: Sequence[float], level: float = 0.95) -> Effect:
     """The mean of effects that have no items (losses, fitted points), by a t interval over runs."""
     d = np.asarray(effects, dtype=np.float64)
