@@ -105,6 +105,13 @@ def test_more_seeds_help_only_as_far_as_items_allow() -> None:
     assert rough.seeds_for(0.05) is None
 
 
+def test_runs_at_hand_are_no_advice_where_they_do_not_find_the_effect() -> None:
+    alike = rp.crossed(np.zeros((5, 8)), range(8))  # an error wider than its parts, which are none
+    assert alike.of_seeds == 0 and alike.detectable() > 0.1
+    assert alike.seeds_for(0.1) is None
+    assert alike.seeds_for(1.0) == 5
+
+
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize(("of_seeds", "of_families"), [(0.0, 0.2), (0.15, 0.15)])
 def test_intervals_over_seeds_and_families_cover_the_truth(

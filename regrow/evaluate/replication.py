@@ -47,11 +47,18 @@ class Effect:
         return detectable(self.error, self.freedom, power)
 
     def seeds_for(self, effect: float, most: int = 50) -> int | None:
-        """Runs with which an effect of this size would be found; None where items are too few."""
+        """Runs with which an effect of this size would be found; None where items are too few.
+
+        The error of the runs at hand may be wider than its parts: where all of them agree.
+        """
         runs = len(self.by_run)
         if runs < 2 or effect <= 0:
             return None
-        for count in range(runs, most + 1):
+        if self.detectable() <= effect:
+            return runs
+        if self.of_seeds == 0:
+            return None
+        for count in range(runs + 1, most + 1):
             seeds = self.of_seeds * runs / count
             error = math.sqrt(seeds + self.of_items)
             freedom = max(1.0, self.freedom * (count - 1) / (runs - 1))
