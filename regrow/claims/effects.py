@@ -41,9 +41,9 @@ class Found:
 
     `whole` is the mean over world variants with its interval, `by_variant` the effect in each,
     `arms` the mean of each term or arm, by label. `twin` is the effect on the continuous measure
-    beside it. `able` says whether any arm rises above chance
-    by what matters; None where the line has no chance level. `room` is the largest effect as
-    predicted that the arms leave room for; None where nothing bounds it.
+    beside it. `able` says whether any arm rises above chance by what matters, a tenth at most; None
+    where the line has no chance level. `room` is the largest effect as predicted that the arms
+    leave room for; None where nothing bounds it.
     """
 
     measure: Measure
@@ -85,7 +85,12 @@ def find(claim: Claim, measure: Measure, evidence: Sequence[Evidence]) -> Found 
     means = {label: float(np.mean(values)) for label, values in sides.items()}
     able = None
     if chances and measure.statistic != "detection":
-        able = max(means.values()) >= max(chances) + min(measure.matters, 0.1)
+        of_scores = measure.statistic in (
+            "contrast",
+            "slope",
+        )  # of others matters is in other units
+        above = min(measure.matters, 0.1) if of_scores else 0.1
+        able = max(means.values()) >= max(chances) + above
     whole = pooled(list(by_variant.values()))
     twin = pooled(list(twins.values())) if len(twins) == len(by_variant) else None
     if measure.twin and measure.statistic == "contrast":
