@@ -18,7 +18,7 @@ from regrow.claims import evidence
 from regrow.claims import grow as growing
 from regrow.claims.arms import Place, check, made_of, place, tree_of
 from regrow.claims.claim import Claim, ledger
-from regrow.claims.difference import compare
+from regrow.claims.difference import compare, told
 from regrow.claims.effects import Evidence, find
 from regrow.claims.markdown import summary
 from regrow.claims.page import write_pages
@@ -259,6 +259,25 @@ def test_a_control_without_room_refutes_nothing(
     assert found.room == pytest.approx(left)
 
 
+def test_an_ability_is_a_tenth_above_chance_where_an_effect_is_in_other_units(
+    tmp_path: Path,
+) -> None:
+    arms = {f"s{2**n}": {"node": "n", "x": 2.0**n} for n in range(5)}
+    nodes = {}
+    for name in arms:
+        nodes[name] = tmp_path / name
+        kit.outcomes(nodes[name], {f"i{i}": float(i < 1) for i in range(20)})
+    break_, slope = (
+        kit.claim(compare="same", arms=arms, measures=[
+            {"name": "m", "line": "rules", "statistic": statistic, "predicted": "up",
+             "matters": 0.001},
+        ])
+        for statistic in ("breakpoint", "slope")
+    )  # fmt: skip
+    able = [find(c, c.measures[0], [Evidence("a", 0, nodes)]) for c in (break_, slope)]
+    assert [one.able for one in able if one] == [False, True]  # .05 right is little
+
+
 def test_an_arm_that_diverged_decides_nothing_and_is_called_so(tmp_path: Path) -> None:
     found = kit.evidence(tmp_path, steady(0.6, 0.4), {"a": 5, "b": 3})
     kit.outcomes(found[0].nodes["wet"], {f"a{i}": float("nan") for i in range(60)})
@@ -401,6 +420,8 @@ def test_a_difference_of_nodes_names_recipe_and_abilities(garden: Garden) -> Non
     assert row["line"] == "In-context rules, 8 shots"
     assert row["difference"] == pytest.approx(row["other"] - row["one"])
     assert row["difference"] > 0.1
+    assert 0 < row["mcnemar"] < 1
+    assert any("McNemar" in line for line in told(found))
     grown = compare(folder / "root", folder / "wet")
     assert grown["recipe"] == ["wet: supervised, 100 tokens, rate=0.02"]
     with pytest.raises(RegrowError, match="no finished node"):
