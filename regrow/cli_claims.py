@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from regrow.cli_corpus import print_json
+from regrow.cli_options import refuse_others
 from regrow.errors import RegrowError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
 
 def claims(
+    context: typer.Context,
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="A5 B2")] = None,
     list_: Annotated[
         bool, typer.Option("--list", help="List claims; also without any ID.")
@@ -64,9 +66,16 @@ def claims(
     """
     from regrow.claims import claim
 
+    if trees:
+        told = (
+            "does not go with --from, which grows nothing: its trees say seeds, worlds and recipe"
+        )
+        refuse_others(context, ("list_", "all_", "trees", "markdown", "runs", "json"), told)
     chosen = claim.choose(ids or [])
     folder = runs / "claims"
     if list_ or not (ids or all_):
+        told = "is for claims that are run: name some, or --all"
+        refuse_others(context, ("list_", "all_", "runs", "json"), told)
         _list(chosen, folder, json)
         return
     wanted = [name.strip() for name in variants.split(",") if name.strip()]
@@ -80,8 +89,13 @@ def claims(
 
     later: dict[str, float] = {}
     if trees:
-        from regrow.claims.evidence import evidence_from
+        from regrow.claims.evidence import evidence_from, in_tree
 
+        if ids and (own := [one.id for one in able if not in_tree(one)]):
+            raise RegrowError(
+                f"the arms of claim {own[0]} change the recipe, so that no finished tree holds "
+                f"them; grow them beside it: regrow claims {own[0]} --recipe laptop"
+            )
         verdicts = [judge(one, evidence_from(one, trees)) for one in able]
         if ids is None:
             verdicts = [verdict for verdict in verdicts if verdict.evidence]
@@ -200,8 +214,12 @@ def _tell(
     from regrow.claims.store import earlier_verdicts, keep_verdicts, to_row
     from regrow.files import write_atomic
 
-    keep_verdicts(folder, verdicts)
-    judged = {one.claim.id: one for one in verdicts if one.evidence}
+    narrower = keep_verdicts(folder, verdicts)
+    for id in narrower:
+        print(f"{id} was judged before on more runs: that verdict stays", file=sys.stderr)
+    judged = {
+        one.claim.id: one for one in verdicts if one.evidence and one.claim.id not in narrower
+    }
     earlier, gone = earlier_verdicts(folder, judged)
     for id in gone:
         print(f"{id} was judged before, but its nodes are not there any more: left out of the page",

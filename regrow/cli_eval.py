@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from regrow.cli_corpus import print_json
+from regrow.cli_options import refuse_others
 from regrow.errors import RegrowError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _PUBLISHED = 8  # published scores of a benchmark that are shown
+_ALWAYS = ("run", "runs", "json")
+_ABILITIES = ("abilities", "data", "limit", "all_templates", "unsafe_code")
+_HARNESS = ("tasks", "data", "shots", "limit", "chat", "batch", "precision", "unsafe_code")
 
 
 def evaluate(
+    context: typer.Context,
     node: Annotated[
         str | None, typer.Argument(metavar="NODE", help="A node's name, or its folder.")
     ] = None,
@@ -77,6 +82,7 @@ def evaluate(
       regrow eval davinci --tasks my_task.yaml --shots 0 --json
       regrow eval davinci --tasks harness:my_task --data my/harness_tasks
     """
+    _refuse_ignored(context, tasks, abilities, helm)
     if tasks == "list":
         _list(json)
         return
@@ -114,6 +120,25 @@ def evaluate(
         print_json([{**row, "published": _published(row)} for row in rows])
     else:
         _show(node, rows)
+
+
+def _refuse_ignored(
+    context: typer.Context, tasks: str | None, abilities: str | None, helm: bool
+) -> None:
+    """Refuse options that the way of measuring asked for does not take."""
+    if helm:
+        told = "does not go with --helm, which shows what was measured before"
+        refuse_others(context, ("helm", *_ALWAYS), told)
+    elif abilities is not None:
+        told = "does not go with --abilities, which takes --data, --limit, --all-templates and "
+        refuse_others(context, (*_ABILITIES, *_ALWAYS), told + "--unsafe-code; --tasks takes more")
+    elif tasks is None:
+        told = (
+            "goes with --tasks or --abilities; without them a node is measured as its recipe says"
+        )
+        refuse_others(context, _ALWAYS, told)
+    elif any(name.startswith("harness:") for name in _names(tasks)):
+        refuse_others(context, (*_HARNESS, *_ALWAYS), "is not for tasks of the harness")
 
 
 def _show_helm(node: str, found: Mapping[str, tuple[str, str]], json: bool) -> None:

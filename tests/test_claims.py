@@ -17,8 +17,8 @@ from tree_kit import Garden, Inline
 from regrow.claims import evidence
 from regrow.claims import grow as growing
 from regrow.claims.arms import Place, check, made_of, place, tree_of
-from regrow.claims.claim import ledger
-from regrow.claims.difference import compare
+from regrow.claims.claim import Claim, ledger
+from regrow.claims.difference import compare, told
 from regrow.claims.effects import Evidence, find
 from regrow.claims.markdown import summary
 from regrow.claims.page import write_pages
@@ -49,6 +49,40 @@ def test_every_row_of_the_ledger_is_declared() -> None:
 def test_arms_that_can_run_resolve_and_differ_in_the_named_ingredient_alone(id: str) -> None:
     claim = ledger()[id]
     check(claim, evidence.recipes_of(claim))
+
+
+def test_a_loss_over_all_sources_is_asked_only_of_arms_that_read_code() -> None:
+    for claim in ledger().values():
+        if any("text" in claim.lines_of(measure) for measure in claim.measures):
+            for name, recipe in evidence.recipes_of(claim).items():
+                made = made_of(recipe, claim.arms[name].node)
+                assert any(key.endswith("mixture.code") for key in made), (claim.id, name)
+
+
+@pytest.mark.parametrize("id", [id for id in ROWS if not ledger()[id].waiting])
+def test_what_a_prediction_speaks_of_is_measured(id: str) -> None:
+    claim = ledger()[id]
+    read = {claim.line(line).ability for one in claim.measures for line in claim.lines_of(one)}
+    spoken = {"bits per byte": "language_modelling", "verbatim": "memorisation",
+              "far recall": "long_range", "few-shot prompting": "few_shot",
+              "the prompted": "few_shot"}  # fmt: skip
+    assert {spoken[words] for words in spoken if words in claim.prediction} <= read
+    if "crosses" in claim.prediction:
+        assert any(measure.statistic == "crossover" for measure in claim.measures)
+
+
+def test_an_interaction_on_a_gap_weighs_both_sides_of_the_gap() -> None:
+    interaction = ledger()["A8"].measures[1].terms
+    assert {arm: -weight for arm, weight in interaction.items() if arm.endswith("/cot")} == {
+        arm.replace("/direct", "/cot"): weight
+        for arm, weight in interaction.items() if arm.endswith("/direct")
+    }  # fmt: skip
+
+
+def test_without_deduplication_no_stage_looks_for_copies() -> None:
+    stages = {name: one.corpus.stages for name, one in evidence.recipes_of(ledger()["D2"]).items()}
+    copies = {name: [s for s in found if "copy" in s] for name, found in stages.items()}
+    assert copies == {"none": [], "exact": ["exact copy"], "fuzzy": ["exact copy", "near copy"]}
 
 
 def test_the_ladder_of_sizes_spans_thirty_fold_in_parameters() -> None:
@@ -140,6 +174,19 @@ def test_an_edge_needs_a_line_of_descent(garden: Garden) -> None:
         check(claim, evidence.recipes_of(claim))
 
 
+def test_the_nodes_of_an_edge_may_be_asked_otherwise_but_not_made_otherwise(garden: Garden) -> None:
+    def edge(changes: dict[str, Any]) -> Claim:
+        return kit.claim(compare="edge", differ=[], arms={
+            "dry": {"node": "root", "set": changes}, "wet": {"node": "wet"},
+        })  # fmt: skip
+
+    asked = edge({"abilities.names": ["few_shot"]})
+    check(asked, evidence.recipes_of(asked))
+    made = edge({"nodes.root.tokens": "2k"})
+    with pytest.raises(RegrowError, match="arm dry of an edge takes no overrides but of abilities"):
+        check(made, evidence.recipes_of(made))
+
+
 def test_five_seeds_and_an_agreeing_world_support_a_large_effect(tmp_path: Path) -> None:
     runs = kit.evidence(tmp_path, steady(0.8, 0.3), {"a": 5, "b": 3})
     verdict = judge(kit.claim(), runs)
@@ -210,6 +257,32 @@ def test_a_control_without_room_refutes_nothing(
     assert found is not None
     left = 1 - found.arms["dry"] if predicted == "up" else found.arms["dry"]
     assert found.room == pytest.approx(left)
+
+
+def test_an_ability_is_a_tenth_above_chance_where_an_effect_is_in_other_units(
+    tmp_path: Path,
+) -> None:
+    arms = {f"s{2**n}": {"node": "n", "x": 2.0**n} for n in range(5)}
+    nodes = {}
+    for name in arms:
+        nodes[name] = tmp_path / name
+        kit.outcomes(nodes[name], {f"i{i}": float(i < 1) for i in range(20)})
+    break_, slope = (
+        kit.claim(compare="same", arms=arms, measures=[
+            {"name": "m", "line": "rules", "statistic": statistic, "predicted": "up",
+             "matters": 0.001},
+        ])
+        for statistic in ("breakpoint", "slope")
+    )  # fmt: skip
+    able = [find(c, c.measures[0], [Evidence("a", 0, nodes)]) for c in (break_, slope)]
+    assert [one.able for one in able if one] == [False, True]  # .05 right is little
+
+
+def test_an_arm_that_diverged_decides_nothing_and_is_called_so(tmp_path: Path) -> None:
+    found = kit.evidence(tmp_path, steady(0.6, 0.4), {"a": 5, "b": 3})
+    kit.outcomes(found[0].nodes["wet"], {f"a{i}": float("nan") for i in range(60)})
+    verdict = judge(kit.claim(), found)
+    assert verdict.why == ("rules: an arm has values that are no numbers: its training diverged",)
 
 
 def test_an_effect_is_the_difference_of_means_in_every_run(tmp_path: Path) -> None:
@@ -309,7 +382,7 @@ def test_a_sweep_is_chosen_on_a_seed_that_is_not_measured(
         arms={"wet": {"node": "wet", "sweep": {"nodes.wet.settings.rate": [0.01, 0.02]}},
               "dry": {"node": "dry"}}
     )  # fmt: skip
-    fakes = {"text": "rules"}
+    fakes = {"no_code": "rules"}
     monkeypatch.setattr(evidence, "line", lambda name: claim.line(fakes[name]))
     runs = garden.folder / "runs" / "claims"
     planner = growing.Planner(runs, ["a"], 1, 1)
@@ -347,6 +420,8 @@ def test_a_difference_of_nodes_names_recipe_and_abilities(garden: Garden) -> Non
     assert row["line"] == "In-context rules, 8 shots"
     assert row["difference"] == pytest.approx(row["other"] - row["one"])
     assert row["difference"] > 0.1
+    assert 0 < row["mcnemar"] < 1
+    assert any("McNemar" in line for line in told(found))
     grown = compare(folder / "root", folder / "wet")
     assert grown["recipe"] == ["wet: supervised, 100 tokens, rate=0.02"]
     with pytest.raises(RegrowError, match="no finished node"):
@@ -390,6 +465,23 @@ def test_claims_judged_before_are_judged_again_from_their_nodes(
     others = known["A8"].model_copy(update={"arms": {"wet": known["A8"].arms["wet"]}})
     known["A8"] = others
     assert earlier_verdicts(tmp_path, ()) == ([], ["A7", "A8"])
+
+
+def test_a_first_look_does_not_take_the_place_of_a_full_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regrow.claims.store.ledger", lambda: {"A7": kit.claim()})
+    full = kit.evidence(tmp_path / "full", steady(0.8, 0.3), {"a": 5, "b": 3})
+    look = kit.evidence(tmp_path / "look", steady(0.3, 0.3), {"a": 1})
+    small = kit.claim(recipe="seedling")
+    assert keep_verdicts(tmp_path, [judge(small, look)]) == []
+    assert keep_verdicts(tmp_path, [judge(kit.claim(), full)]) == []
+    for claim in (kit.claim(), small):
+        assert keep_verdicts(tmp_path, [judge(claim, look)]) == ["A7"]
+    (kept,) = earlier_verdicts(tmp_path, ())[0]
+    assert (kept.word, len(kept.evidence), kept.claim.recipe) == ("supported", 8, "sapling")
+    shutil.rmtree(tmp_path / "full")
+    assert keep_verdicts(tmp_path, [judge(small, look)]) == []
 
 
 def test_the_tree_of_a_run_is_read_off_its_name() -> None:

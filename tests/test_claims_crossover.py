@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
+from regrow.claims import effects
 from regrow.claims.claim import Claim, read_claim
 from regrow.claims.drawing import curve
 from regrow.claims.effects import Evidence, find
 from regrow.claims.markdown import summary
 from regrow.claims.page import claim_page
-from regrow.claims.verdict import judge
+from regrow.claims.store import to_row
+from regrow.claims.verdict import judge, would_change
 from regrow.errors import RegrowError
 from regrow.evaluate.outcomes import Outcome
+from regrow.evaluate.replication import over_seeds
 from regrow.files import write_json, write_jsonl
 
 SIZES = {"s1": 1.0, "s2": 2.0, "s4": 4.0, "s8": 8.0}
@@ -50,12 +57,12 @@ def _node(folder: Path, eight: float, none: float) -> Path:
     return folder
 
 
-def _run(folder: Path, eight: Sequence[float], tuned: float) -> list[Evidence]:
+def _run(folder: Path, eight: Sequence[float], tuned: float, seed: int = 0) -> list[Evidence]:
     """One run: the ladder's shares after eight shots, .2 of them right after none."""
     nodes = {
         name: _node(folder / name, share, 0.2) for name, share in zip(SIZES, eight, strict=True)
     }
-    return [Evidence("a", 0, nodes | {"tuned": _node(folder / "tuned", 0.0, tuned)})]
+    return [Evidence("a", seed, nodes | {"tuned": _node(folder / "tuned", 0.0, tuned)})]
 
 
 def test_a_curve_crosses_another_line_between_two_sizes(tmp_path: Path) -> None:
@@ -90,6 +97,43 @@ def test_a_curve_that_crosses_nowhere_supports_nothing(tmp_path: Path) -> None:
     assert verdict.why == ("m: the curve crosses nowhere among these sizes",)
     assert "crosses nowhere" in claim_page(verdict)
     assert "crosses nowhere" in summary([verdict], [claim])
+
+
+def test_a_seed_that_never_crosses_leaves_the_others_their_interval(tmp_path: Path) -> None:
+    claim = _claim({"against": "none"}, {"against": "tuned/none", "before": "none"})
+    runs = [
+        one
+        for seed, last in enumerate((0.8, 0.9, 0.1))
+        for one in _run(tmp_path / str(seed), [0.0, 0.1, 0.15 + last / 5, last], 0.3, seed)
+    ]
+    verdict = judge(claim, runs)
+    first, gap = (reading.found for reading in verdict.readings)
+    assert first is not None and gap is not None
+    for found in (first, gap):
+        assert found.whole.low < found.whole.mean < found.whole.high
+        assert found.whole.high - found.whole.mean == pytest.approx(
+            stats.t.ppf(0.975, found.whole.freedom) * found.whole.error
+        )
+        assert 0 <= found.whole.p <= 1
+    assert first.whole.by_run[2] == 4.0  # one doubling past the ladder
+    assert math.isnan(gap.whole.by_run[2])  # a difference of two crossings that are not there
+    assert '<circle class="seed c-1"' in claim_page(verdict)
+    assert "nan" not in claim_page(verdict)
+    assert "none" in summary([verdict], [claim])
+    assert json.loads(json.dumps(to_row(verdict), allow_nan=False))
+
+
+def test_where_most_draws_do_not_cross_nothing_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = _claim({"against": "none"})
+    monkeypatch.setattr(
+        effects, "hierarchical_bootstrap",
+        lambda sums, counts, statistic: replace(over_seeds([1.5, 2.0]), error=math.nan),
+    )  # fmt: skip
+    verdict = judge(claim, _run(tmp_path, [0.0, 0.1, 0.3, 0.8], 0.5))
+    assert verdict.why == ("m: too few runs cross for an interval",)
+    assert would_change(verdict.readings[0]) == "more runs, or larger arms"
 
 
 def test_the_drawing_shows_the_arm_that_is_crossed_as_a_level(tmp_path: Path) -> None:

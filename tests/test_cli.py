@@ -138,6 +138,19 @@ def test_eval_measures_anew(grown: Garden) -> None:
     assert grown.links()[before:] == ["leaf measured"]
 
 
+@pytest.mark.parametrize("words", [["--limit", "5"], ["--all-templates"]])
+def test_scores_of_the_tree_are_not_overwritten_by_another_measuring(
+    grown: Garden, words: list[str]
+) -> None:
+    before = (grown.run / "leaf" / "scores.json").read_bytes()
+    code, _, errors = grown.call("eval", "leaf", "--abilities", "knowledge", *words)
+    assert code == 1
+    assert "the tree measures knowledge on 200 items a cell with templates: split" in errors
+    assert (grown.run / "leaf" / "scores.json").read_bytes() == before
+    _, _, errors = grown.call("eval", "leaf", "--abilities", "in_context", *words)
+    assert "model_type" in errors  # further ones go on as far as a fake model allows
+
+
 def test_report_is_written_when_it_is_out_of_date(grown: Garden) -> None:
     page = grown.run / "report" / "index.html"
     page.write_text("as it was")

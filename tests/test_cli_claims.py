@@ -62,6 +62,33 @@ def test_trees_are_judged_and_told_in_all_forms(garden: Garden, tmp_path: Path) 
     assert "runs/nothing" in errors
 
 
+@pytest.mark.parametrize(
+    "words", [["--seeds", "3"], ["--variants", "a"], ["--recipe", "x"], ["--budget", "2h"],
+              ["--jobs", "1"], ["--dry-run"]]
+)  # fmt: skip
+def test_finished_trees_are_judged_without_options_of_growing(
+    garden: Garden, words: list[str]
+) -> None:
+    code, _, errors = garden.call("claims", "--all", "--from", "runs/tree", *words)
+    assert (code, errors.split(",")[0]) == (1, f"error: {words[0]} does not go with --from")
+
+
+def test_a_list_takes_no_options_of_runs(garden: Garden) -> None:
+    code, _, errors = garden.call("claims", "--budget", "2h")
+    assert (code, errors) == (
+        1,
+        "error: --budget is for claims that are run: name some, or --all\n",
+    )
+
+
+def test_a_claim_whose_arms_no_tree_holds_says_how_to_grow_them(garden: Garden) -> None:
+    garden.call("run", "sapling", "name=tree")
+    code, _, errors = garden.call("claims", "A5", "--from", "runs/tree")
+    assert code == 1
+    assert "the arms of claim A5 change the recipe" in errors
+    assert "regrow claims A5 --recipe laptop" in errors
+
+
 @pytest.mark.parametrize("asked", ["--all", "A3"])
 def test_the_ledger_as_markdown_names_what_was_not_run(garden: Garden, asked: str) -> None:
     garden.call("run", "sapling", "name=tree")

@@ -74,6 +74,24 @@ def test_what_cannot_be_measured_is_refused_in_one_line(folder: Path) -> None:
         call(str(folder / "n"), "--tasks", "piqa,arc", "--data", str(folder))
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (
+            ["--abilities", "knowledge", "--precision", "fp32"],
+            "--precision does not go with --",
+        ),
+        (["--abilities", "knowledge", "--tasks", "piqa"], "--tasks does not go with --abilities"),
+        (["--limit", "5"], "--limit goes with --tasks or --abilities"),
+        (["--helm", "--shots", "0"], "--shots does not go with --helm"),
+        (["--tasks", "harness:x", "--typos"], "--typos is not for tasks of the harness"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(words: list[str], why: str) -> None:
+    with pytest.raises(RegrowError, match=why):
+        call("n", *words)
+
+
 def test_without_the_harness_its_tasks_say_what_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

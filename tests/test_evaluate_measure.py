@@ -86,7 +86,11 @@ def small_items(folder: Path) -> Path:
             "check": {"edited": edited},
         },
         "in_context": {"split": {"kind": "rule"}, "shots": [["cat", "dog"]] * 8},
-        "instructions": {"split": {"types": "trained"}},
+        "instructions": {
+            "split": {"types": "trained"},
+            "question": "Give the first word: dog cat",
+            "check": {"task": "first word"},
+        },
         "code_generation": {"question": 'def f(n):\n    """n."""\n', "check": program},
         "code_understanding": {},
         "chain_of_thought": {"split": {"steps": "2"}, "check": problem, "answers": ["14"]},
@@ -108,7 +112,7 @@ def small_items(folder: Path) -> Path:
         write_jsonl(
             folder / f"{ability}.jsonl",
             [
-                {**base, **fields, "id": f"{ability}{n}", "family": f"f{n % 2}", "key": f"k{n}"}
+                {**base, **fields, "id": f"{ability}-a-{n}", "family": f"f{n % 2}", "key": f"k{n}"}
                 for n in range(4)
             ],
         )

@@ -41,6 +41,9 @@ SHARED = Path(os.environ.get("REGROW_SHARED", Path(__file__).parents[1] / ".." /
         ("literal", "[1,2]", "[1, 2]", 1),
         ("literal", "{'b': 1, 'a': 2}", "{'a': 2, 'b': 1}", 1),
         ("literal", "1", "True", 0),
+        ("literal", "[True]", "[1]", 0),
+        ("literal", "{1: (2, {3})}", "{1: (2, {3})}", 1),
+        ("literal", "{1: (2, {3})}", "{1: (2, {3.0})}", 0),
         ("literal", "'a", "'a'", 0),
         ("rouge_l", "the cat sat", "the cat sat", 1),
         # "police the gunman" and "police killed the gunman": 3 words in order, of 3 and 4

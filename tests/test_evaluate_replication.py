@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -82,11 +84,32 @@ def test_the_hierarchical_bootstrap_of_a_mean_agrees_with_the_two_way_error() ->
     assert got.error == pytest.approx(exact.error, rel=0.1)
 
 
+def test_a_statistic_that_most_draws_lack_has_no_error() -> None:
+    rare = np.random.default_rng(0)
+    sums, counts = rare.normal(size=(4, 6, 1)), np.ones((4, 6, 1))
+    own = float(sums.mean())
+
+    def only_of_all(means: rp.Array) -> rp.Array:
+        near = np.abs(means[:, 0] - own) < 1e-9
+        return np.where(near, means[:, 0], np.nan)
+
+    effect = rp.hierarchical_bootstrap(sums, counts, only_of_all)
+    assert effect.mean == pytest.approx(own)
+    assert math.isnan(effect.error) and math.isnan(effect.low) and math.isnan(effect.p)
+
+
 def test_more_seeds_help_only_as_far_as_items_allow() -> None:
     few = rp.over_seeds([0.1, 0.3, 0.2])
     assert few.seeds_for(few.detectable() / 2) > 3
     rough = rp.crossed(np.tile([0.0, 1.0, 0.0, 1.0, 1.0], (3, 1)), range(5))
     assert rough.seeds_for(0.05) is None
+
+
+def test_runs_at_hand_are_no_advice_where_they_do_not_find_the_effect() -> None:
+    alike = rp.crossed(np.zeros((5, 8)), range(8))  # an error wider than its parts, which are none
+    assert alike.of_seeds == 0 and alike.detectable() > 0.1
+    assert alike.seeds_for(0.1) is None
+    assert alike.seeds_for(1.0) == 5
 
 
 @pytest.mark.parametrize("seeds", [3, 5])

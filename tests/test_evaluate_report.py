@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from regrow.errors import RegrowError
 from regrow.evaluate import familytree
 from regrow.evaluate.abilities import line
 from regrow.evaluate.bars import measured_bars
-from regrow.evaluate.comparison import read_run, so_far
+from regrow.evaluate.comparison import Run, read_run, so_far
 from regrow.evaluate.growth import smooth
 from regrow.evaluate.outcomes import Outcome, scores
 from regrow.evaluate.report import write_report
@@ -200,6 +202,36 @@ def test_bars_pool_runs_of_several_seeds(run: Path) -> None:
     one = read_run(run)
     (bar,) = [b for b in measured_bars([one, one, one]) if b.bar.bound is not None]
     assert (bar.n, bar.runs) == (180, 3)
+
+
+def _with_code(one: Run, share: float, variant: str) -> Run:
+    """A run whose every program of code-cushman-001 is right to this share."""
+    nodes = [
+        replace(node, outcomes=[replace(o, value=share) for o in node.outcomes])
+        if node.name == "code-cushman-001" else node
+        for node in one.nodes
+    ]  # fmt: skip
+    return replace(one, nodes=nodes, recipe={**one.recipe, "world": {"variant": variant}})
+
+
+def test_pooled_bars_have_the_spread_of_seeds(run: Path) -> None:
+    one = read_run(run)
+    (bar,) = [
+        b for b in measured_bars([_with_code(one, share, "a") for share in (0.6, 0.7, 0.8)])
+        if b.bar.bound is not None
+    ]  # fmt: skip
+    half = 4.3027 * 0.1 / math.sqrt(3)  # t of two degrees of freedom
+    assert (bar.mean, bar.low, bar.high) == pytest.approx((0.7, 0.7 - half, 0.7 + half), abs=1e-3)
+    assert bar.met is False
+
+
+def test_a_variant_without_a_wrong_answer_does_not_widen_a_pooled_bar(run: Path) -> None:
+    one = read_run(run)
+    runs = [_with_code(one, share, "b") for share in (0.97, 0.98, 0.99)]
+    runs += [_with_code(one, 1.0, "a") for _ in range(3)]
+    (bar,) = [b for b in measured_bars(runs) if b.bar.bound is not None]
+    assert bar.mean == pytest.approx(0.99)
+    assert 0.97 < bar.low < bar.high == 1.0
 
 
 def test_leaves_grow_up_for_gains_in_the_sense_of_the_line() -> None:

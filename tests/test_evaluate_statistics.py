@@ -145,6 +145,7 @@ def test_mcnemar_counts_only_the_items_that_changed() -> None:
 
 def test_holm_is_worked_by_hand() -> None:
     assert st.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert st.holm([math.nan, 0.01, 0.04]) == pytest.approx([1, 0.02, 0.04])
 
 
 def test_pass_at_k_is_the_share_of_subsets_with_a_pass() -> None:

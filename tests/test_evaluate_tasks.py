@@ -132,6 +132,20 @@ def test_data_that_do_not_fit_the_task_are_refused_with_the_reason(
         questions(written(folder, CHOICE | change), folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"chance": "1 / n"}, r"after.rows.0 does not fit '1 / n': .*zero"),
+        ({"answers": "'' if right else q"}, "after.rows.0 has no answer"),
+    ],
+)
+def test_a_text_task_that_does_not_fit_names_the_row(
+    folder: Path, change: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(RegrowError, match=reason):
+        questions(written(folder, TEXT | change), folder)
+
+
 def test_examples_are_the_same_for_all_and_are_not_asked(folder: Path) -> None:
     task = written(folder, CHOICE | {"shots": {"count": 2}})
     found = questions(task, folder)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
-from regrow.evaluate import variations
+from regrow.evaluate import prompts, variations
 from regrow.evaluate.plans import Asker, Request
 from regrow.evaluate.variations import by_questions, elected, varied, with_slips
 from regrow.records import Item
@@ -120,6 +122,28 @@ def test_each_way_of_prompting_shows_its_own_examples(
     assert asked["simple examples"].decoding.samples == 1
     assert asked["complex examples, votes"].decoding.samples == variations.VOTES
     assert "How many when" in asker.tokenizer.decode(asked["least to most"].prompt)
+
+
+def test_instructions_are_shown_eight_others_of_their_type_that_training_may_hold(
+    asker: Asker,
+) -> None:
+    tasks = [i for i in school_items(0, "b", 12) if i.ability == "instructions"]
+    tasks = [replace(task, wording="") for task in tasks]  # as older worlds wrote them
+    item = varied("few_shot", lambda name: tasks)[0]
+    shots = variations.solved(item, 8)
+    assert len({question for question, _ in shots}) == 8
+    head = item.question.split(" ")[0]
+    for question, _ in shots:
+        given = re.split(r": |\? |\nText: ", question)[-1]
+        assert question.startswith(head)
+        assert not reserved(f"{item.check['task']}|{given}", "b")
+    assert variations.solved(item, 8) == shots
+    best = prompts.templates("instructions")[3]
+    (request,) = requests(Asker(asker.tokenizer, 4096, chat=True, instruction=best), item)
+    assert request.template == best.name
+    assert asker.tokenizer.decode(request.prompt).count(head) >= 9
+    assert (request.asked, request.variant) == ("plain", {"types": item.split["types"]})
+    assert variations.JUDGES["few_shot"](request, [item.answers[0]]) == {"accuracy": 1.0}
 
 
 def test_each_step_is_led_by_its_question() -> None:

@@ -180,11 +180,13 @@ def made_of(recipe: Recipe, node: str) -> dict[str, Any]:
 
 
 def _one_descent(claim: Claim, recipes: Mapping[str, Recipe]) -> None:
-    """All arms descend from the control, in the same recipe."""
+    """All arms descend from the control, in the same recipe but for what they are asked."""
     control = claim.arms[claim.control].node
     for name, arm in claim.arms.items():
-        if arm.set or arm.sweep:
-            raise RegrowError(f"claim {claim.id}: arm {name} of an edge takes no overrides")
+        if arm.sweep or not all(key.startswith("abilities.") for key in arm.set):
+            raise RegrowError(
+                f"claim {claim.id}: arm {name} of an edge takes no overrides but of abilities"
+            )
         if control not in lineage(recipes[name].parents(), arm.node):
             raise RegrowError(f"claim {claim.id}: {arm.node} does not descend from {control}")
 

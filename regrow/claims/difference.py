@@ -11,7 +11,7 @@ from regrow.claims.values import shared, values_on
 from regrow.errors import RegrowError
 from regrow.evaluate.abilities import abilities_of, lines_of
 from regrow.evaluate.outcomes import read_measuring
-from regrow.evaluate.statistics import holm, paired_difference
+from regrow.evaluate.statistics import holm, mcnemar_exact, paired_difference
 from regrow.tree.edge import Edge, read_edge
 from regrow.tree.fingerprint import flatten
 from regrow.tree.graph import lineage
@@ -108,10 +108,12 @@ def _abilities(one: Path, other: Path) -> list[dict[str, Any]]:
         if not a.items:
             continue
         keys = list(a.items)
-        got = paired_difference([a.items[k][0] for k in keys], [b.items[k][0] for k in keys],
-                                [a.items[k][1] for k in keys])  # fmt: skip
+        before, after = ([side.items[k][0] for k in keys] for side in (a, b))
+        got = paired_difference(before, after, [a.items[k][1] for k in keys])
+        binary = {*before, *after} <= {0, 1}
         rows.append({"line": line.title, "one": a.mean, "other": b.mean, "low": got.low,
-                     "difference": got.difference, "high": got.high, "p": got.p})  # fmt: skip
+                     "difference": got.difference, "high": got.high, "p": got.p,
+                     "mcnemar": mcnemar_exact(before, after) if binary else None})  # fmt: skip
     for row, adjusted in zip(rows, holm([row["p"] for row in rows])):
         row["adjusted"] = adjusted
     return rows
@@ -122,9 +124,14 @@ def told(found: Mapping[str, Any]) -> list[str]:
     out = [" -> ".join(found["nodes"])]
     for part in ("recipe", "data", "ledger"):
         out += ["", f"{part}:", *(f"  {row}" for row in found[part] or ["nothing"])]
-    out += ["", "abilities (other less one, 95 % interval; * after Holm at 5 %):"]
+    out += [
+        "",
+        "abilities (other less one, 95 % interval; * after Holm at 5 %; McNemar's exact p",
+        "takes items for independent):",
+    ]
     for row in found["abilities"]:
         star = " *" if row["adjusted"] < 0.05 else ""
         change = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{star}"
-        out.append(f"  {row['line']:32}{row['one']:7.3f} ->{row['other']:7.3f}  {change}")
+        exact = "" if row["mcnemar"] is None else f"  McNemar {row['mcnemar']:.2g}"
+        out.append(f"  {row['line']:32}{row['one']:7.3f} ->{row['other']:7.3f}  {change}{exact}")
     return out if found["abilities"] else [*out, "  not measured on the same items"]

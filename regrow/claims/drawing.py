@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 from regrow.claims.claim import Claim
@@ -20,7 +21,7 @@ def dots(reading: Reading, width: int = 760, names: bool = True) -> str:
         rows = [*(rows if names else []), ("both" if names else "", found.whole, "whole")]
     marks = _marks(reading)
     ends = [value for _, effect, _ in rows for value in (effect.low, effect.high, *effect.by_run)]
-    whole = [*ends, 0.0, *marks]
+    whole = [*filter(math.isfinite, ends), 0.0, *marks]
     low, high = min(whole), max(whole)
     low, high = low - 0.04 * (high - low or 1), high + 0.04 * (high - low or 1)
     height = top + step * len(rows) + 20
@@ -41,11 +42,15 @@ def dots(reading: Reading, width: int = 760, names: bool = True) -> str:
         y = top + step * (index + 0.5)
         if names:
             parts.append(text(0, y + 4, name, "tick"))
+        if not math.isfinite(effect.low):
+            continue
         parts.append(rule(css, at(effect.low), at(effect.high), y, y))
         parts.append(
             f'<circle class="mean" cx="{number(at(effect.mean))}" cy="{number(y)}" r="4"/>'
         )
         for run, value in enumerate(effect.by_run):
+            if not math.isfinite(value):
+                continue  # it crosses nowhere
             tip = f"run {run + 1}: {value:+.3f}"
             parts.append(f'<circle class="seed c-{run % 10}" cx="{number(at(value))}" '
                          f'cy="{number(y - 7)}" r="3" data-tip="{escape(tip)}"/>')  # fmt: skip

@@ -18,7 +18,7 @@ from regrow.evaluate.replication import (
     crossed,
     hierarchical_bootstrap,
     over_seeds,
-    pooled_freedom,
+    pooled,
 )
 from regrow.evaluate.trends import crossover, held_out_advantage, sharpness
 
@@ -41,9 +41,9 @@ class Found:
 
     `whole` is the mean over world variants with its interval, `by_variant` the effect in each,
     `arms` the mean of each term or arm, by label. `twin` is the effect on the continuous measure
-    beside it. `able` says whether any arm rises above chance
-    by what matters; None where the line has no chance level. `room` is the largest effect as
-    predicted that the arms leave room for; None where nothing bounds it.
+    beside it. `able` says whether any arm rises above chance by what matters, a tenth at most; None
+    where the line has no chance level. `room` is the largest effect as predicted that the arms
+    leave room for; None where nothing bounds it.
     """
 
     measure: Measure
@@ -85,9 +85,14 @@ def find(claim: Claim, measure: Measure, evidence: Sequence[Evidence]) -> Found 
     means = {label: float(np.mean(values)) for label, values in sides.items()}
     able = None
     if chances and measure.statistic != "detection":
-        able = max(means.values()) >= max(chances) + min(measure.matters, 0.1)
-    whole = _pooled(list(by_variant.values()))
-    twin = _pooled(list(twins.values())) if len(twins) == len(by_variant) else None
+        of_scores = measure.statistic in (
+            "contrast",
+            "slope",
+        )  # of others matters is in other units
+        above = min(measure.matters, 0.1) if of_scores else 0.1
+        able = max(means.values()) >= max(chances) + above
+    whole = pooled(list(by_variant.values()))
+    twin = pooled(list(twins.values())) if len(twins) == len(by_variant) else None
     if measure.twin and measure.statistic == "contrast":
         beside = find(claim, _beside(measure), evidence)
         twin = beside.whole if beside else None
@@ -217,7 +222,8 @@ def _crossing(
     """Where the curve first rises through zero, in log2 x, by a hierarchical bootstrap.
 
     NaN where the pooled curve never does. Of two crossings the second may lie beyond the ladder: it
-    counts as one doubling past the largest x, for what is known is that it is later than that.
+    counts as one doubling past the largest x, for what is known is that it is later than that. So
+    is a single run drawn that never crosses.
     """
     labels = list(runs[0])
     families = sorted({family for run in runs for one in run.values()
@@ -245,6 +251,8 @@ def _crossing(
         return later - crossed_at(means, measure.before)
 
     found = hierarchical_bootstrap(sums, counts, statistic)
+    if measure.before:
+        return found
     by_run = tuple(value if math.isfinite(value) else beyond for value in found.by_run)
     return replace(found, by_run=by_run)
 
@@ -272,25 +280,3 @@ def _linear(weights: Sequence[Mapping[str, float]], runs: Sequence[Run]) -> Effe
     table: Array = np.array([[one.get(key, 0.0) for key in keys] for one in influences])
     pseudo: Array = np.array(effects)[:, None] + len(keys) * table
     return crossed(pseudo, [families[key] for key in keys])
-
-
-def _pooled(effects: Sequence[Effect]) -> Effect:
-    """The mean over world variants, whose runs and items are independent of each other's."""
-    if len(effects) == 1:
-        return effects[0]
-    count = len(effects)
-    variances = [one.error**2 / count**2 for one in effects]
-    error = math.sqrt(sum(variances))
-    freedom = pooled_freedom(variances, [one.freedom for one in effects], 0.95)
-    from scipy.stats import t
-
-    mean = sum(one.mean for one in effects) / count
-    half = float(t.ppf(0.975, freedom)) * error
-    p = float(2 * t.sf(abs(mean) / error, freedom)) if error > 0 else min(1.0, effects[0].p)
-    return replace(
-        effects[0], mean=mean, low=mean - half, high=mean + half, p=p, error=error, freedom=freedom,
-        by_run=tuple(value for one in effects for value in one.by_run),
-        families=sum(one.families for one in effects),
-        of_seeds=sum(one.of_seeds for one in effects) / count**2,
-        of_items=sum(one.of_items for one in effects) / count**2,
-    )  # fmt: skip

@@ -35,12 +35,17 @@ def evidence_of(
     return found
 
 
+def in_tree(claim: Claim) -> bool:
+    """Whether a finished tree may hold all arms: they are its nodes as they are."""
+    return not any(arm.set or arm.sweep for arm in claim.arms.values())
+
+
 def evidence_from(claim: Claim, folders: Sequence[Path]) -> list[Evidence]:
     """Finished trees read as seeds and variants of a claim whose arms are nodes of the tree.
 
     Raises RegrowError where a tree is no run, or two differ in more than seed and world variant.
     """
-    if any(arm.set or arm.sweep for arm in claim.arms.values()):
+    if not in_tree(claim):
         return []
     found: list[Evidence] = []
     for folder, recipe in _alike(folders):
@@ -84,12 +89,12 @@ def candidates(arm: Arm) -> list[dict[str, Any]]:
 def swept(claim: Claim, arm: Arm, runs: Path, variant: str) -> dict[str, Any] | None:
     """The values with the lowest bits per byte at the sweep's own seed; None before it was run.
 
-    Of all held-out text, or of that which the claim's first measure reads.
+    Of the held-out text that the claim's first measure reads, else of all but code.
     """
     if not arm.sweep:
         return {}
     read = claim.line(claim.lines_of(claim.measures[0])[0])
-    by = read if read.ability == "language_modelling" else line("text")
+    by = read if read.ability == "language_modelling" else line("no_code")
     scored = []
     for number, values in enumerate(candidates(arm)):
         folder = folder_of(runs, place(claim, arm, variant, SWEEP_SEED, values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -111,7 +112,8 @@ def _section(verdict: Verdict) -> list[str]:
             continue
         arms = ", ".join(f"{arm} {mean:.3f}" for arm, mean in reading.found.arms.items())
         runs = "; ".join(
-            f"{variant}: " + " ".join(f"{value:+.3f}" for value in effect.by_run)
+            f"{variant}: "
+            + " ".join(f"{v:+.3f}" if math.isfinite(v) else "none" for v in effect.by_run)
             for variant, effect in reading.found.by_variant.items()
         )
         out.append(f"- {reading.measure.name}: {reading.why}. Arms: {arms}. By seed: {runs}. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -162,7 +163,7 @@ def _measure(claim: Claim, reading: Reading, evidence: Sequence[Evidence]) -> st
         return f'<div class="measure"><h3>{title}</h3><p>{why}.</p></div>'
     effect = found.whole
     arms = "".join(_row(escape(arm), f"{mean:.3f}") for arm, mean in found.arms.items())
-    runs = list(effect.by_run)
+    runs = list(filter(math.isfinite, effect.by_run))
     sign = -1 if measure.predicted in ("down", "not_up") else 1
     flipped = ""
     if len(runs) > 1:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from regrow.claims.claim import ledger
+from regrow.claims.claim import Claim, ledger
 from regrow.claims.effects import Evidence
 from regrow.claims.verdict import Reading, Verdict, judge
 from regrow.evaluate.replication import Effect
@@ -60,8 +60,14 @@ def _reading(reading: Reading) -> dict[str, Any]:
 
 def _effect(effect: Effect) -> dict[str, Any]:
     row = asdict(effect) | {"detectable": effect.detectable()}
-    return {key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in row.items()}  # fmt: skip
+    return {key: _number(value) for key, value in row.items()} | {
+        "by_run": [_number(value) for value in effect.by_run]
+    }
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def known_verdicts(folder: Path) -> dict[str, dict[str, Any]]:
@@ -70,11 +76,39 @@ def known_verdicts(folder: Path) -> dict[str, dict[str, Any]]:
     return read_json(path) if path.is_file() else {}
 
 
-def keep_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
-    """Write the verdicts that have evidence beside those known already."""
-    rows = {verdict.claim.id: to_row(verdict) for verdict in verdicts if verdict.evidence}
+def keep_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> list[str]:
+    """Write the verdicts that have evidence beside those known already.
+
+    The one with more runs is kept, so that a first look, on a small recipe too, takes nothing away.
+    Returns the ids of those that were not written.
+    """
+    known = known_verdicts(folder)
+    rows = {one.claim.id: to_row(one) for one in verdicts if one.evidence}
+    narrower = [id for id, row in rows.items() if id in known and _narrower(row, known[id])]
     if rows:
-        write_json(folder / FILE, known_verdicts(folder) | rows)
+        write_json(folder / FILE, known | {i: row for i, row in rows.items() if i not in narrower})
+    return narrower
+
+
+def _narrower(row: dict[str, Any], known: dict[str, Any]) -> bool:
+    """Whether a verdict has fewer runs than one that is known and whose nodes are still there."""
+    evidence = _evidence(known)
+    return len(row["evidence"]) < len(evidence) and _there(ledger()[row["id"]], evidence)
+
+
+def _evidence(row: dict[str, Any]) -> list[Evidence]:
+    return [Evidence(one["variant"], one["seed"],
+                     {arm: Path(path) for arm, path in one["nodes"].items()})
+            for one in row["evidence"]]  # fmt: skip
+
+
+def _there(claim: Claim, evidence: Sequence[Evidence]) -> bool:
+    """Whether the nodes are still there, and those of the claim's arms of today."""
+    return all(
+        one.nodes.keys() == claim.arms.keys()
+        and all((node / "scores.json").is_file() for node in one.nodes.values())
+        for one in evidence
+    )
 
 
 def earlier_verdicts(folder: Path, but: Collection[str]) -> tuple[list[Verdict], list[str]]:
@@ -88,17 +122,8 @@ def earlier_verdicts(folder: Path, but: Collection[str]) -> tuple[list[Verdict],
             continue
         claim = ledger()[id]
         claim = claim.model_copy(update={"recipe": row.get("recipe", claim.recipe)})
-        evidence = [
-            Evidence(one["variant"], one["seed"],
-                     {arm: Path(path) for arm, path in one["nodes"].items()})
-            for one in row["evidence"]
-        ]  # fmt: skip
-        there = all(
-            one.nodes.keys() == claim.arms.keys()
-            and all((node / "scores.json").is_file() for node in one.nodes.values())
-            for one in evidence
-        )
-        if there:
+        evidence = _evidence(row)
+        if _there(claim, evidence):
             found.append(judge(claim, evidence))
         else:
             gone.append(id)

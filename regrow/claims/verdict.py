@@ -16,8 +16,12 @@ Word = Literal["supported", "refuted", "undecided"]
 SEEDS = 5
 #: Seeds in the other variant, whose effect has to agree.
 SECOND = 3
-#: What is said of a crossover that there is none of.
+#: What is said of an effect that there is none of, and what would change it.
 NOWHERE = "the curve crosses nowhere among these sizes"
+FEW = "too few runs cross for an interval"
+DIVERGED = "an arm has values that are no numbers: its training diverged"
+NONE = {NOWHERE: "larger arms", FEW: "more runs, or larger arms",
+        DIVERGED: "arms whose training does not diverge"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,8 @@ def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
     readings = []
     for measure in claim.measures:
         found = find(claim, measure, evidence)
-        if found and not math.isfinite(found.whole.mean):
-            readings.append(Reading(measure, None, "undecided", NOWHERE))
+        if found and not math.isfinite(found.whole.error + found.whole.mean):
+            readings.append(Reading(measure, None, "undecided", _none(measure, found.whole)))
             continue
         word, why = read(measure, found) if found else ("undecided", "not measured yet")
         readings.append(Reading(measure, found, word, why))
@@ -75,6 +79,13 @@ def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
     reasons = missing or tuple(f"{reading.measure.name}: {reading.why}" for reading in readings)
     final: Word = "undecided" if missing else leans
     return Verdict(claim, final, leans, reasons, tuple(readings), tuple(evidence))
+
+
+def _none(measure: Measure, effect: Effect) -> str:
+    """Why an effect is no number."""
+    if measure.statistic != "crossover":
+        return DIVERGED
+    return FEW if math.isfinite(effect.mean) else NOWHERE
 
 
 def read(measure: Measure, found: Found) -> tuple[Word, str]:
@@ -132,9 +143,8 @@ def _missing(readings: Sequence[Reading]) -> tuple[str, ...]:
     said: dict[str, None] = {}
     for reading in readings:
         if reading.found is None:
-            missing = reading.why != NOWHERE
-            said["not all arms are grown and measured" if missing else
-                 f"{reading.measure.name}: {reading.why}"] = None  # fmt: skip
+            said[f"{reading.measure.name}: {reading.why}" if reading.why in NONE else
+                 "not all arms are grown and measured"] = None  # fmt: skip
             continue
         counts = {variant: len(seeds) for variant, seeds in reading.found.seeds.items()}
         most = max(counts.values())
@@ -169,7 +179,7 @@ def _agree(reading: Reading) -> bool:
 def would_change(reading: Reading) -> str:
     """What would settle a measure that is open, or undo one that is not, in words."""
     if reading.found is None:
-        return "larger arms" if reading.why == NOWHERE else "growing and measuring its arms"
+        return NONE.get(reading.why, "growing and measuring its arms")
     effect, matters = reading.found.whole, reading.measure.matters
     if reading.word != "undecided":
         return "runs that move the interval back across the line that it cleared"

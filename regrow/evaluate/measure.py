@@ -120,9 +120,10 @@ def measure(
     chosen = {name: choose(rows, name, settings.items) for name, rows in items.items()}
     instruction = prompts.templates("instructions")[0]
     tried: dict[str, float] = {}
-    if not chat and "instructions" in chosen:
+    formatted = [name for name in ("instructions", "few_shot") if name in chosen]
+    if not chat and formatted:
         progress(0, 1, phase="choosing a format")
-        instruction, tried = _best_format(node, chosen["instructions"][1])
+        instruction, tried = _best_format(node, chosen[formatted[0]][1])
     asker = Asker(
         node.tokenizer,
         node.context,
@@ -281,7 +282,7 @@ def _best_format(node: Subject, items: Sequence[Item]) -> tuple[prompts.Template
     for template in formats:
         asker = Asker(node.tokenizer, node.context, chat=False, instruction=template)
         for item in items:
-            requests += list(PLANS["instructions"](item, asker))
+            requests += list((PLANS | variations.PLANS)[item.ability](item, asker))
             owners.append(template)
     answers = answer(node, requests, silent)
     right: Counter[str] = Counter()

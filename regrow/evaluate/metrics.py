@@ -51,7 +51,18 @@ def literal(text: str, answer: str) -> float:
         given, right = ast.literal_eval(text.strip()), ast.literal_eval(answer.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return strict(text, answer)
-    return float(repr(given) == repr(right) or (type(given) is type(right) and given == right))
+    return float(_typed(given) == _typed(right))
+
+
+def _typed(value: Any) -> tuple[type, Any]:
+    """A value with the types of all that is in it; hashable."""
+    if isinstance(value, dict):
+        return dict, frozenset((_typed(key), _typed(own)) for key, own in value.items())
+    if isinstance(value, (set, frozenset)):
+        return type(value), frozenset(map(_typed, value))
+    if isinstance(value, (list, tuple)):
+        return type(value), tuple(map(_typed, value))
+    return type(value), value
 
 
 def rouge_l(text: str, answer: str) -> float:

@@ -47,11 +47,18 @@ class Effect:
         return detectable(self.error, self.freedom, power)
 
     def seeds_for(self, effect: float, most: int = 50) -> int | None:
-        """Runs with which an effect of this size would be found; None where items are too few."""
+        """Runs with which an effect of this size would be found; None where items are too few.
+
+        The error of the runs at hand may be wider than its parts: where all of them agree.
+        """
         runs = len(self.by_run)
         if runs < 2 or effect <= 0:
             return None
-        for count in range(runs, most + 1):
+        if self.detectable() <= effect:
+            return runs
+        if self.of_seeds == 0:
+            return None
+        for count in range(runs + 1, most + 1):
             seeds = self.of_seeds * runs / count
             error = math.sqrt(seeds + self.of_items)
             freedom = max(1.0, self.freedom * (count - 1) / (runs - 1))
@@ -99,6 +106,8 @@ def pooled_freedom(variances: Sequence[float], freedoms: Sequence[float], level:
     from scipy.stats import t
 
     whole = sum(variances)
+    if math.isnan(whole):
+        return math.nan
     if whole <= 0:
         return float(max(freedoms))
     freedoms = [max(1.0, freedom) for freedom in freedoms]
@@ -124,9 +133,10 @@ def _effect(
     """
     from scipy.stats import t
 
-    mean, error, freedom = float(effects.mean()), math.sqrt(variance), max(1.0, freedom)
+    mean, error = float(effects.mean()), math.sqrt(variance)
+    freedom = freedom if math.isnan(freedom) else max(1.0, freedom)
     quantile = float(t.ppf((1 + level) / 2, freedom))
-    if error > 0:
+    if error != 0:  # NaN where the error is not known
         p = float(2 * t.sf(abs(mean) / error, freedom))
     else:
         p = 1.0 if mean == 0 else min(1.0, 2 * 0.5 ** max(len(effects), families))
@@ -136,6 +146,28 @@ def _effect(
     runs = tuple(float(value) for value in effects)
     return Effect(mean, mean - half, mean + half, p, error, freedom, runs, families,
                   of_seeds, of_items)  # fmt: skip
+
+
+def pooled(effects: Sequence[Effect]) -> Effect:
+    """The mean over world variants, whose runs and items are independent of each other's."""
+    if len(effects) == 1:
+        return effects[0]
+    count = len(effects)
+    variances = [one.error**2 / count**2 for one in effects]
+    error = math.sqrt(sum(variances))
+    freedom = pooled_freedom(variances, [one.freedom for one in effects], 0.95)
+    from scipy.stats import t
+
+    mean = sum(one.mean for one in effects) / count
+    half = float(t.ppf(0.975, freedom)) * error
+    p = float(2 * t.sf(abs(mean) / error, freedom)) if error != 0 else min(1.0, effects[0].p)
+    return replace(
+        effects[0], mean=mean, low=mean - half, high=mean + half, p=p, error=error, freedom=freedom,
+        by_run=tuple(value for one in effects for value in one.by_run),
+        families=sum(one.families for one in effects),
+        of_seeds=sum(one.of_seeds for one in effects) / count**2,
+        of_items=sum(one.of_items for one in effects) / count**2,
+    )  # fmt: skip
 
 
 def over_seeds(effects: Sequence[float], level: float = 0.95) -> Effect:
@@ -177,7 +209,8 @@ def hierarchical_bootstrap(
     `statistic` takes means of the conditions, [draws, K], to [draws] numbers. Seeds alone, families
     alone and both are drawn anew; the three variances are put together as in `crossed`, with
     S/(S-1) and F/(F-1), and the interval is a t interval (Hesterberg 2015: percentiles of so few
-    are too narrow). Draws in which the statistic is not finite are left out.
+    are too narrow). Draws in which the statistic is not finite are left out; where these are half
+    or more, the error is NaN.
     """
     runs, families, _ = sums.shape
     random = rng("hierarchical bootstrap", seed, runs, families)
@@ -198,14 +231,14 @@ def hierarchical_bootstrap(
     whole = float(statistic((sums.sum((0, 1)) / counts.sum((0, 1)))[None])[0])
     of_items = spread(False, True) * families / max(1, families - 1)
     if runs < 2:
-        return _about(whole, own, _effect(own, of_items, families - 1.0, families, math.nan,
-                                          of_items, level))  # fmt: skip
+        return _about(whole, own, level, _effect(own, of_items, families - 1.0, families, math.nan,
+                                                 of_items, level))  # fmt: skip
     of_seeds = spread(True, False) * runs / (runs - 1)
     both = max(0.0, spread(True, True) - of_seeds - of_items)
-    rest = max(0.0, of_items - both)
+    rest = of_items if math.isnan(of_items) else max(0.0, of_items - both)
     freedom = pooled_freedom((of_seeds, rest), (runs - 1, max(1, families - 1)), level)
     found = _effect(own, of_seeds + rest, freedom, families, of_seeds, rest, level)
-    return _about(whole, own, found)
+    return _about(whole, own, level, found)
 
 
 def _all(draws: int, count: int) -> NDArray[np.int64]:
@@ -219,8 +252,11 @@ def _weights(picked: NDArray[np.int64], count: int) -> Array:
     return np.bincount(flat.ravel(), minlength=draws * count).reshape(draws, count).astype(float)
 
 
-def _about(whole: float, own: Array, found: Effect) -> Effect:
-    """The same interval about the statistic of the pooled means."""
-    half = (found.high - found.low) / 2
+def _about(whole: float, own: Array, level: float, found: Effect) -> Effect:
+    """The same error about the statistic of the pooled means, which single runs may lack."""
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + level) / 2, found.freedom)) * found.error
+    p = float(2 * t.sf(abs(whole) / found.error, found.freedom)) if found.error else found.p
     runs = tuple(float(value) for value in own)
-    return replace(found, mean=whole, low=whole - half, high=whole + half, by_run=runs)
+    return replace(found, mean=whole, low=whole - half, high=whole + half, p=p, by_run=runs)

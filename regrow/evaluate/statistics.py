@@ -246,11 +246,14 @@ def mcnemar_exact(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values that hold the family-wise error over a grid of tests (Holm 1979)."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    """Adjusted p values that hold the family-wise error over a grid of tests (Holm 1979).
+
+    A p value that is NaN is of no test: it is not counted, and adjusted to 1.
+    """
+    made = [index for index, p in enumerate(p_values) if not math.isnan(p)]
     adjusted, highest = [1.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
+    for rank, index in enumerate(sorted(made, key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, p_values[index] * (len(made) - rank)))
         adjusted[index] = highest
     return adjusted
 

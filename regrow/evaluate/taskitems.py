@@ -17,7 +17,9 @@ from regrow.files import read_jsonl
 from regrow.seeds import derive
 
 #: What expressions over rows raise where a value is of another kind than the task expects.
-_MISTAKES = (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError)
+_MISTAKES = (
+    TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,7 @@ def _asked(
         return prompt, _text(task, task.answer, id_, row), {"tests": tests, "entry": entry}
     answers = _value(task, task.answers, id_, row)
     answers = tuple(map(str, answers)) if isinstance(answers, list | tuple) else (str(answers),)
-    if not answers:
+    if not answers or not answers[0].strip():
         raise RegrowError(f"task {task.name}: {id_} has no answer")
     return prompt, _text(task, task.answer, id_, row, a=answers[0]), {"answers": answers}
 

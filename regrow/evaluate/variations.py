@@ -2,8 +2,8 @@
 
 robustness: the same questions with slips of the pen, in capitals, with a sentence that does not
 matter. fairness: problems told of a girl, of a boy, in a dialect. prompting: problems after simple
-and after complex examples, by voting, and least to most. counterfactuals: facts after a statement
-that they are other ones.
+and after complex examples, by voting, and least to most. few_shot: instructions after solved ones.
+counterfactuals: facts after a statement that they are other ones.
 
 Each item is asked in every way, so that the ways compare as pairs. They cost more than they tell of
 a node's place in the tree, so recipes leave them out unless they are named.
@@ -19,7 +19,7 @@ from decimal import Decimal
 from random import Random
 
 from regrow.align.verify import final_number
-from regrow.evaluate import prompts, tools
+from regrow.evaluate import judges, prompts, tools
 from regrow.evaluate.abilities import find
 from regrow.evaluate.dialects import about, in_dialect
 from regrow.evaluate.judges import Verdicts, says, solves
@@ -163,6 +163,31 @@ def _prompting(item: Item, asker: Asker) -> Iterator[Request]:
             )  # fmt: skip
 
 
+def solved(item: Item, count: int) -> list[tuple[str, str]]:
+    """Other instructions of an item's task type in its wording, of those that training may hold."""
+    from regrow.worlds.sheets_gate import Gate
+    from regrow.worlds.sheets_rules import asked, draw
+    from regrow.worlds.tasks import tasks
+
+    variant = item.id.rsplit("-", 2)[1]
+    task = next(task for task in tasks(variant) if task.name == item.check["task"])
+    wording = max((w for w in task.wordings if item.question.startswith(w)), key=len)
+    random, gate = pyrandom("few shot", item.id), Gate(variant)
+    drawn: dict[str, str] = {}
+    while len(drawn) < count:
+        given, answer = draw(random, task, gate)
+        drawn[given] = answer
+    return [(asked(random, wording, given), answer) for given, answer in drawn.items()]
+
+
+def _few_shot(item: Item, asker: Asker) -> Iterator[Request]:
+    """Always plain text, in the node's best format: what tuning is compared with."""
+    yield asker.plain(
+        item, asker.instruction, item.question, item.answers[0], Decoding(24),
+        variant={"types": item.split["types"]}, shots=solved(item, find("few_shot").shots),
+    )  # fmt: skip
+
+
 def _counterfactuals(item: Item, asker: Asker) -> Iterator[Request]:
     """After the true statement, and after another: the answer is what was said."""
     edited = item.check["edited"]
@@ -191,6 +216,7 @@ PLANS: dict[str, Callable[[Item, Asker], Iterator[Request]]] = {
     "robustness": _robustness,
     "fairness": _fairness,
     "prompting": _prompting,
+    "few_shot": _few_shot,
     "counterfactuals": _counterfactuals,
     "tools": tools.plan,
 }
@@ -230,5 +256,6 @@ JUDGES: dict[str, Callable[[Request, Sequence[str]], Verdicts]] = {
     "robustness": _either,
     "fairness": _either,
     "prompting": _voted,
+    "few_shot": judges.JUDGES["instructions"],
     "counterfactuals": _believed,
 }

@@ -18,6 +18,7 @@ from regrow.tree.worker import RECIPE, work
 
 if TYPE_CHECKING:
     from regrow.evaluate.taskitems import TaskSettings
+    from regrow.tree.recipe import Recipe
 
 
 def refresh_report(run: Path) -> Path:
@@ -55,7 +56,8 @@ def measure_abilities(
 
     Names that end in .yaml are abilities of one's own, over rows in the folder `data`. `limit` is
     the number of items a cell, the recipe's without it, and the number of items of one's own, all
-    of them without it. A folder that is no node of a run has no others.
+    of them without it. A folder that is no node of a run has no others. Raises RegrowError where an
+    ability of the recipe is asked in another way than the recipe says: its scores would be lost.
     """
     from regrow.evaluate.measure import MeasureSettings, measure
     from regrow.evaluate.ownability import own_ability
@@ -72,16 +74,31 @@ def measure_abilities(
     in_run = (folder.parent / RECIPE).is_file()
     if named or in_run:
         recipe = recipe_of(folder.parent)
+        spec = recipe.abilities
+        own_kept = asked and asked & {own_ability(path)[1].name for path in spec.own}
+        _refuse_loss(recipe, own_kept | {*named} & {*spec.names}, limit, every_template)
         settings = replace(
-            settings, items=limit or recipe.abilities.items, seed=recipe.seed,
-            heldout=heldout(recipe, folder.parent),
+            settings, items=limit or spec.items, most=spec.items if own_kept else limit,
+            seed=recipe.seed, heldout=heldout(recipe, folder.parent),
         )  # fmt: skip
         if not every_template:
-            settings = replace(settings, templates=recipe.abilities.templates)
+            settings = replace(settings, templates=spec.templates)
     held = folder.parent if in_run else folder / "tasks"
     with lock(held), shown(folder.name) as say:
         found = measure(folder, folder.parent / "world" / "items", named, settings, _bar(say))
     return [score.to_row() for score in found if score.ability in {*named, *asked}]
+
+
+def _refuse_loss(recipe: Recipe, kept: set[str], limit: int | None, every: bool) -> None:
+    """Refuse to put other outcomes in the place of those that the tree's own measuring gave."""
+    spec = recipe.abilities
+    otherwise = limit not in (None, spec.items) or (every and spec.templates != "all")
+    if kept and otherwise:
+        raise RegrowError(
+            f"the tree measures {sorted(kept)[0]} on {spec.items} items a cell with templates: "
+            f"{spec.templates}, and these scores would be lost; leave out --limit and "
+            "--all-templates, or set abilities.items and abilities.templates in the recipe"
+        )
 
 
 def _bar(say: Callable[[dict[str, Any]], None]) -> Progress:
