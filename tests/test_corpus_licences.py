@@ -21,7 +21,8 @@ DEBIAN = Path("/usr/share/common-licenses")
         ("GNU LESSER GENERAL PUBLIC LICENSE\nVersion 3\n\nthe terms of version 3 of the GNU "
          "General Public License", "LGPL"),
         ("GNU LIBRARY GENERAL PUBLIC LICENSE\n\nthe ordinary GNU General Public License", "LGPL"),
-        ("GNU AFFERO GENERAL PUBLIC LICENSE\n\nversion 3 of the GNU General Public License", "AGPL"),
+        ("GNU AFFERO GENERAL PUBLIC LICENSE\n\nversion 3 of the GNU General Public License",
+         "AGPL"),
         ("Mozilla Public License Version 2.0\n\n1.12. means either the GNU General Public License, "
          "Version 2.0", "MPL-2.0"),
         ("MOZILLA PUBLIC LICENSE\nVersion 1.1\n\n13. dual-licensed under the GNU General Public "
