@@ -54,3 +54,11 @@ def test_what_buckets_find_lies_beside_the_part_that_it_is_about(pipeline: Pipel
     laid = [[(row["number"] & 0xFF, row["reason"]) for row in store.rows("laid", part)]
             for part in store.parts]  # fmt: skip
     assert laid == [[], [(0, None)], [(0, "a")], [], [(0, None), (1, None), (3, "b")]]
+
+
+def test_where_no_bucket_found_anything_every_part_has_no_rows(pipeline: Pipeline) -> None:
+    store = pipeline.store
+    (store.folder / "found").mkdir()
+    write_table(store.path("found", "none"), {"number": [], "reason": []})
+    shuffle.lay_out(pipeline, "found", "number", "laid")
+    assert [store.rows("laid", part) for part in store.parts] == [[]] * 5

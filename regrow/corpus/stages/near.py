@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,16 @@ from regrow.corpus.grams import gram_sets, hash_words
 from regrow.corpus.parts import (
     ROW_BITS,
     Store,
-    column,
     columns,
     once,
     write_table,
 )
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
-from regrow.corpus.stages.shuffle import gather, lay_out
+from regrow.corpus.stages.shuffle import RUN, gather, lay_out
 
 BUCKET_DOCUMENTS = 1 << 18  # documents whose keys of a band, or whose clusters, one task compares
 LARGEST = 5  # clusters named in the report
-OPEN_PARTS = 256  # parts of which a task knows where the gram sets stand
+OPEN_PARTS = 1 << 14  # parts whose gram sets a task has mapped; the system allows 65,530
 
 
 def keys_part(job: Job, part: str, watch: Watch) -> int:
@@ -100,27 +99,62 @@ def pairs_bands(job: Job, share: tuple[range, Bucket], watch: Watch) -> int:
     return told
 
 
+def index_run(job: Job, first: int, watch: Watch) -> None:
+    """Where the gram sets of the documents of a run stand in the files of their parts: int64 [3,
+    documents], number, first gram, grams."""
+
+    def make(path: Path) -> None:
+        found = [np.empty((3, 0), np.int64)]
+        for part in job.store.parts[first : first + RUN]:
+            numbers, sizes = columns([job.store.path("near-keys", part)], "number", "size")
+            found.append(np.stack([numbers, np.cumsum(sizes) - sizes, sizes]).astype(np.int64))
+        with open(path, "wb") as file:  # a name, np.save would change
+            np.save(file, np.concatenate(found, 1))
+
+    once(_index(job.store, first // RUN), make)
+
+
+def _index(store: Store, run: int) -> Path:
+    return store.path("near-index", f"{run:05d}").with_suffix(".npy")
+
+
 class _Grams:
-    """Gram sets of documents, read from the files of their parts as they are asked for."""
+    """Gram sets of documents, mapped from the files of their parts as they are asked for: those of
+    a pair may stand anywhere."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._parts: dict[int, tuple[np.ndarray, np.ndarray, Path]] = {}
+        self._index: dict[int, np.ndarray] = {}
+        self._parts: dict[int, np.ndarray] = {}
 
     def of(self, number: int) -> np.ndarray:
         """The sorted gram hashes of one document: uint32 [grams]."""
-        index = number >> ROW_BITS
-        if index not in self._parts:
+        part = number >> ROW_BITS
+        run = part // RUN
+        if run not in self._index:
+            self._index[run] = np.load(_index(self.store, run), mmap_mode="r").view(np.ndarray)
+        numbers, starts, sizes = self._index[run]
+        row = int(np.searchsorted(numbers, number))
+        if not (size := int(sizes[row])):
+            return np.empty(0, np.uint32)
+        if part not in self._parts:
             if len(self._parts) >= OPEN_PARTS:
                 del self._parts[next(iter(self._parts))]
-            part = self.store.parts[index]
-            keys = [self.store.path("near-keys", part)]
-            ends = np.concatenate([[0], np.cumsum(column(keys, "size"))])
-            self._parts[index] = (column(keys, "number"), ends, _grams(self.store, part))
-        numbers, ends, path = self._parts[index]
-        row = int(np.searchsorted(numbers, number))
-        size = int(ends[row + 1] - ends[row])
-        return np.fromfile(path, "<u4", size, offset=4 * int(ends[row]))
+            path = _grams(self.store, self.store.parts[part])
+            self._parts[part] = np.memmap(path, "<u4", "r").view(np.ndarray)
+        start = int(starts[row])
+        return self._parts[part][start : start + size]
+
+
+def _grams_of(store: Store) -> _Grams:
+    """The same for all tasks of a process: mapping thousands of files takes as long as a task."""
+    state = _index(store, 0).stat()
+    return _grams_as(store, state.st_mtime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=1)
+def _grams_as(store: Store, *state: int) -> _Grams:
+    return _Grams(store)
 
 
 def edges_part(job: Job, part: str, watch: Watch) -> int:
@@ -129,7 +163,7 @@ def edges_part(job: Job, part: str, watch: Watch) -> int:
     def make(path: Path) -> int:
         a, b = columns([job.store.path("near-pairs-of", part)], "a", "b")
         pairs = np.unique(np.stack([a, b], 1), axis=0)
-        grams, likeness = _Grams(job.store), np.empty(len(pairs))
+        grams, likeness = _grams_of(job.store), np.empty(len(pairs))
         before, own = -1, np.empty(0, np.uint32)
         for i, (one, other) in enumerate(pairs.tolist()):
             if one != before:
@@ -212,7 +246,7 @@ def clusters_bucket(job: Job, bucket: Bucket, watch: Watch) -> dict[str, Any]:
         concerned = np.unique(np.concatenate([a, b]))
         ids, quality = _known(store.files("near-keys-runs"), concerned)
         survivor = clusters(np.searchsorted(concerned, a), np.searchsorted(concerned, b), quality)
-        grams = _Grams(store)
+        grams = _grams_of(store)
         dropped = survivor != np.arange(len(concerned))
         likeness = [
             jaccard(grams.of(int(concerned[i])), grams.of(int(concerned[j]))) if out else 1.0
@@ -245,6 +279,7 @@ def drop_near(pipeline: Pipeline) -> None:
     store, settings = job.store, job.settings.deduplicate
     documents = sum(pipeline.map(partial(keys_part, job), store.parts))
     gather(pipeline, "near-keys", "near-keys-runs")
+    pipeline.map(partial(index_run, job), range(0, len(store.parts), RUN))
     bands, _ = bands_for(settings.threshold, settings.hashes)
     together = max(1, BUCKET_DOCUMENTS // max(1, documents))  # bands that one task looks at
     groups = [range(i, min(bands, i + together)) for i in range(0, bands, together)]

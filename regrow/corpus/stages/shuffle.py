@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from regrow.corpus.engine import Watch
 from regrow.corpus.parts import ROW_BITS, Growing, once, read_between, write_table
 from regrow.corpus.stages.job import Job, Pipeline
@@ -54,7 +56,7 @@ def _lay_out(job: Job, found: str, column: str, to: str, first: int, watch: Watc
         files = store.files(found)
         found_here = (read_between(path, column, low, high) for path in files)
         rows = pa.concat_tables(found_here, promote_options="default").sort_by(column)
-        of = rows[column].to_numpy() >> ROW_BITS
+        of = rows[column].to_numpy().astype(np.int64) >> ROW_BITS  # an empty column has no type
         starts = of.searchsorted(range(first, first + len(parts) + 1))
         for path, start, stop in zip(paths, starts, starts[1:]):
             own = rows.slice(start, stop - start)
