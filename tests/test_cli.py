@@ -124,6 +124,16 @@ def test_tree_tells_what_is_grown(garden: Garden) -> None:
     assert "knowledge 0.50" in out
 
 
+def test_the_run_that_was_used_last_is_meant_though_it_had_nothing_to_do(grown: Garden) -> None:
+    assert grown.grow("--seed", "1", "--to", "oak")[0] == 0
+    _, out, _ = grown.grow()
+    assert "nothing to do" in out
+    assert "regrow chat fern --run sapling\n" in out  # there are two runs now
+    assert grown.call("trace", "leaf", "--json")[0] == 0
+    grown.grow("--seed", "1", "--to", "oak", "--dry-run")  # is no use
+    assert grown.call("trace", "leaf", "--json")[0] == 0
+
+
 def test_trace_goes_from_the_root_down(grown: Garden) -> None:
     _, out, _ = grown.call("trace", "leaf", "--json")
     assert [edge["name"] for edge in json.loads(out)] == ["oak", "acorn", "leaf"]

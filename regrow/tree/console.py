@@ -19,6 +19,7 @@ from regrow.tree.run import Outcome, forecast
 from regrow.tree.runs import nodes_of, recipe_of
 from regrow.tree.stages import held, reading
 from regrow.tree.trace import Found, Visit
+from regrow.tree.worker import RECIPE
 
 _FOUND = 20  # documents that are listed
 
@@ -89,7 +90,9 @@ def _next(outcome: Outcome) -> list[str]:
         return []
     node = "chatgpt" if "chatgpt" in nodes else nodes[-1]
     more = "" if outcome.run.parent == Path("runs") else f" --runs {outcome.run.parent}"
-    return [f"regrow chat {node}{more}", f"regrow tree {outcome.recipe.name}{more}"]
+    others = len(list(outcome.run.parent.glob(f"*/{RECIPE}"))) > 1
+    which = f" --run {outcome.run.name}" if others else ""
+    return [f"regrow chat {node}{which}{more}", f"regrow tree {outcome.recipe.name}{more}"]
 
 
 def show_report(folder: Path) -> None:

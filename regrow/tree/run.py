@@ -200,10 +200,13 @@ def forecast(outcome: Outcome) -> str:
 
 
 def _keep_recipe(recipe: Recipe, folder: Path) -> None:
+    """Its file also tells when the run was last used."""
     row = recipe.model_dump(mode="json")
     path = folder / RECIPE
     if not path.is_file() or read_json(path) != row:
         write_json(path, row)
+    else:
+        path.touch()
 
 
 def _say(request: Request, text: str) -> None:
