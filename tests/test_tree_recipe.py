@@ -35,6 +35,15 @@ def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
         ("nodes.acorn.stage=supervise", "nodes.acorn.stage: 'supervise' is none of"),
         ("nodes.oak.settings.mixture=txt", "'txt', which is not declared; did you mean 'text'?"),
         ("mixtures.text.twon=1", "'twon', which is no source; did you mean 'town'?"),
+        ("mixtures.txt.town=1", "no mixture 'txt'; did you mean 'text'?"),
+        ("mixtures.text.documents=0.5", "'text' draws on documents; name them with --doc"),
+        ("world.characters.twon=1k", "'world.characters.twon' is 'twon'; did you mean 'town'?"),
+        ("abilities.names=[knowlege]", "abilities.names: there is no ability 'knowlege'; did you"),
+        ("abilities.on_the_way=[incontext]", "'incontext'; did you mean 'in_context'?"),
+        ("nodes.acorn.settings.replay=0.3", "nodes.acorn.settings: replay needs a mixture"),
+        ("nodes.twig.settings={replay: 0.6, dialogues: 0.5, mixture: text}", "together at most 1"),
+        ("nodes.leaf.settings.tuning={replay: 0.3, mixture: txt}", "did you mean 'text'?"),
+        ("nodes.leaf.settings.mixture=null", "node 'leaf' mixes in pretraining and so needs"),
         ("models.base.heads=3", "models.base: model width 8 must be a multiple of heads 3"),
         ("models.base.kv_heads=3", "models.base: kv_heads 3 must divide heads"),
         ("models.base.vocabulary=9", "has a vocabulary of 9 and the tokenizer one of"),
@@ -69,6 +78,18 @@ def test_a_mistake_is_one_line_that_names_the_fix(
         load_recipe("sapling.yaml", [override])
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_names_that_are_checked_early_are_those_that_are_there() -> None:
+    from typing import get_args
+
+    from regrow.evaluate.abilities import ABILITIES
+    from regrow.tree.recipe import ability_names
+    from regrow.tree.sources import Source
+    from regrow.worlds.macondo import SOURCES
+
+    assert set(ability_names()) == set(ABILITIES)
+    assert get_args(Source) == SOURCES
 
 
 def test_a_model_may_be_a_preset_with_changes(garden: Garden) -> None:

@@ -102,7 +102,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         raise RegrowError(f"{override!r}: the value is not valid YAML") from error
     place = raw
     for depth, key in enumerate(keys[:-1]):
-        named = depth == 1 and keys[0] in ("nodes", "models")
+        named = depth == 1 and keys[0] in ("nodes", "models", "mixtures")
         if key not in place and named:
             raise RegrowError(f"{override!r}: no {keys[0][:-1]} {key!r}{nearest(key, place)}")
         if not isinstance(place.get(key), dict):

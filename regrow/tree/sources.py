@@ -40,6 +40,10 @@ Genre = Literal[
 ]  # fmt: skip
 
 
+#: What the world writes (regrow.worlds.macondo.SOURCES).
+Source = Literal["town", "sheets", "textbook", "code"]
+
+
 class WorldSpec(Strict):
     """The built-in world: which one, and how much of it. `characters` is clean text by source."""
 
@@ -47,7 +51,7 @@ class WorldSpec(Strict):
     variant: Literal["a", "b"] = "a"
     seed: int = 0
     people: int = Field(default=400, gt=0)
-    characters: dict[str, Count]
+    characters: dict[Source, Count]
     items: int = Field(default=200, gt=0, description="items an ability cell")
     sheets: Literal["together", "apart"] = Field(
         default="together", description="whether exercises of one task stand on one sheet"
