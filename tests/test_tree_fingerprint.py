@@ -178,6 +178,9 @@ def test_missing_empty_and_unreadable_documents_are_named(tmp_path: Path) -> Non
         Digests().paths([str(tmp_path / "nowhere")])
     with pytest.raises(RegrowError, match="holds no files"):
         Digests().paths([str(tmp_path)])
+    (tmp_path / "no.txt").touch()
+    with pytest.raises(RegrowError, match=r"no\.txt: nothing but empty files"):
+        Digests().paths([str(tmp_path / "no.txt")])
     if os.getuid():
         (tmp_path / "a.txt").touch(mode=0)
         with pytest.raises(RegrowError, match=r"cannot read .*a\.txt"):

@@ -16,6 +16,8 @@ from regrow.tree.recipe import Recipe
 
 #: What differs when a key is on one side only.
 ABSENT = "nothing"
+#: The SHA-256 of no bytes.
+_EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #: Corpus settings that change how fast it is built and not what comes out.
 _NO_MATTER = {"jobs": 0}
 #: Settings that came later. At their defaults they are not named, so that what was grown or
@@ -205,11 +207,14 @@ class Digests:
     def paths(self, paths: Sequence[str]) -> str:
         """One digest over the names and bytes of all files under the paths.
 
-        Raises RegrowError for a path that is missing, unreadable or holds no file.
+        Raises RegrowError for a path that is missing, unreadable or holds no file, and where all
+        files are empty.
         """
         if (said := self._said.get(tuple(paths))) is None:
             before = len(self._known), list(self._known.values())
             rows = [[name, self._file(file)] for path in paths for name, file in _files(path)]
+            if rows and all(digest == _EMPTY for _, digest in rows):
+                raise RegrowError(f"{', '.join(paths)}: nothing but empty files; give others")
             said = self._said[tuple(paths)] = sha256_json(rows)[:16]
             if (
                 self._memory
