@@ -66,6 +66,8 @@ def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
         ("nodes.twig.parent=null", "tuned and so needs a parent"),
         ("seed", "'seed' is no setting; write key=value"),
         ("seed=one", "'seed': input should be a valid integer"),
+        ("nodes=5", "'nodes': input should be a valid dictionary (got 5)"),
+        ("nodes=[a]", "'nodes': input should be a valid dictionary (got ['a'])"),
         ("documents.share=0.5", "name them with --documents PATH"),
     ],
 )
@@ -222,6 +224,12 @@ def test_broken_yaml_is_named_with_its_line(garden: Garden) -> None:
     garden.recipe.write_text("name: x\nworld: {people: [}\n")
     with pytest.raises(RegrowError, match=r"recipe sapling\.yaml line 2"):
         load_recipe("sapling.yaml")
+
+
+def test_documents_of_a_wrong_type_are_named(garden: Garden) -> None:
+    Path("listed.yaml").write_text("extends: sapling\ndocuments: [a.txt]\n")
+    with pytest.raises(RegrowError, match="'documents': input should be a valid dictionary"):
+        load_recipe("listed.yaml", documents=[str(garden.folder)])
 
 
 def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:

@@ -26,8 +26,9 @@ def load_recipe(name: str, overrides: Sequence[str] = (), documents: Sequence[st
     says which key is wrong and what would be right.
     """
     raw = read_yaml(find_recipe(name))
-    if documents:
-        raw["documents"] = (raw.get("documents") or {}) | {"paths": list(documents)}
+    own = raw.get("documents") or {}
+    if documents and isinstance(own, dict):
+        raw["documents"] = own | {"paths": list(documents)}
     for override in overrides:
         apply_override(raw, override)
     return validate(Recipe, _absolute(raw), f"recipe {name}")
@@ -125,7 +126,8 @@ def _absolute(raw: dict[str, Any]) -> dict[str, Any]:
             documents["paths"] = [full(path) for path in paths]
     if isinstance(data, dict):
         data["folder"] = full(data.get("folder"))
-    for node in (raw.get("nodes") or {}).values():
+    nodes = raw.get("nodes")
+    for node in nodes.values() if isinstance(nodes, dict) else ():
         settings = node.get("settings") if isinstance(node, dict) else None
         if isinstance(settings, dict) and "folder" in settings:
             settings["folder"] = full(settings["folder"])
