@@ -238,9 +238,10 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
 
 
 def test_paths_mean_the_same_from_any_folder(garden: Garden) -> None:
-    recipe = load_recipe("sapling.yaml", ["data.folder=real"], ["texts"])
+    recipe = load_recipe("sapling.yaml", ["data.folder=real"], ["texts", "d/*.md", "s3://b/c"])
     assert recipe.documents is not None and recipe.data is not None
-    assert recipe.documents.paths == (str(garden.folder / "texts"),)
+    here = [str(garden.folder / name) for name in ("texts", "d/*.md")]
+    assert recipe.documents.paths == (*here, "s3://b/c")
     assert recipe.data.folder == str(garden.folder / "real")
 
 

@@ -116,7 +116,9 @@ def _absolute(raw: dict[str, Any]) -> dict[str, Any]:
     """The recipe with its paths made absolute, so that it means the same from any folder."""
 
     def full(path: Any) -> Any:
-        return str(Path(path).expanduser().resolve()) if isinstance(path, str) else path
+        if not isinstance(path, str) or "://" in path:
+            return path
+        return str(Path(path).expanduser().resolve())
 
     documents, data = raw.get("documents"), raw.get("data")
     if isinstance(documents, dict):
