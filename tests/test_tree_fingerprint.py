@@ -167,6 +167,8 @@ def test_a_pattern_takes_the_files_that_it_matches(tmp_path: Path) -> None:
     assert Digests().paths([pattern]) == first
     (tmp_path / "d" / "deep" / "b.md").write_text("2wo")
     assert Digests().paths([pattern]) != first
+    url = (tmp_path / "d" / "a.md").as_uri()
+    assert Digests().paths([url]) == Digests().paths([str(tmp_path / "d" / "a.md")])
     with pytest.raises(RegrowError, match=r"no documents .*\.tex"):
         Digests().paths([str(tmp_path / "d" / "*.tex")])
 

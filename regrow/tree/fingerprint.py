@@ -269,7 +269,7 @@ def _files(given: str) -> list[tuple[str, str]]:
     if not path.exists() and ("://" in given or has_magic(given)):
         from regrow.corpus.readers.files import list_files
 
-        return [(file.name, file.path) for file in list_files({"documents": [given]})]
+        return [(file.name, file.path) for file in list_files({"documents": [path]})]
     if not path.is_dir():
         raise RegrowError(f"{given} is not there; give a file or a folder of documents")
     if not os.access(path, os.R_OK | os.X_OK):
