@@ -248,7 +248,7 @@ def _check_node(recipe: Recipe, name: str, node: NodeSpec) -> None:
                 f"node {name!r} wants mixture {mixture!r}, which is not declared"
                 + graph.nearest(mixture, recipe.mixtures)
             )
-        if mixture is None and getattr(settings, "pretraining_mix", 0):
+        if mixture is None and getattr(settings, "pretraining_mix", None):
             raise ValueError(
                 f"node {name!r} mixes in pretraining and so needs settings.mixture; "
                 "or give pretraining_mix 0"

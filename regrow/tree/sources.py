@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from regrow.errors import nearest
 from regrow.strict import Strict
 from regrow.tree.settings import Count, Share
 
@@ -41,7 +42,7 @@ Genre = Literal[
 
 
 #: What the world writes (regrow.worlds.macondo.SOURCES).
-Source = Literal["town", "sheets", "textbook", "code"]
+SOURCES = ("town", "sheets", "textbook", "code")
 
 
 class WorldSpec(Strict):
@@ -51,7 +52,7 @@ class WorldSpec(Strict):
     variant: Literal["a", "b"] = "a"
     seed: int = 0
     people: int = Field(default=400, gt=0)
-    characters: dict[Source, Count]
+    characters: dict[str, Count]
     items: int = Field(default=200, gt=0, description="items an ability cell")
     sheets: Literal["together", "apart"] = Field(
         default="together", description="whether exercises of one task stand on one sheet"
@@ -70,6 +71,14 @@ class WorldSpec(Strict):
         description="genres of the quality classifier's reference; all where none is named",
     )
     raters: RatersSpec = RatersSpec()
+
+    @field_validator("characters")
+    @classmethod
+    def _sources_are_written(cls, given: Mapping[str, int]) -> Mapping[str, int]:
+        for source in given:
+            if source not in SOURCES:
+                raise ValueError(f"the world has no source {source!r}{nearest(source, SOURCES)}")
+        return given
 
 
 class DocumentsSpec(Strict):
