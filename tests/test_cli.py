@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,44 @@ def test_tree_tells_what_is_grown(garden: Garden) -> None:
     _, out, _ = garden.call("tree")
     assert "acorn supervised 0.0001M tokens" in out
     assert "knowledge 0.50" in out
+
+
+def test_tree_shows_three_abilities_whole_and_where_the_rest_is(
+    grown: Garden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    path = grown.run / "leaf" / "edge.json"
+    edge = json.loads(path.read_text())
+    names = ("knowledge", "in_context", "instructions", "code_generation")
+    edge["measured"]["scores"] = [{"ability": name, "score": 0.25} for name in names]
+    path.write_text(json.dumps(edge))
+    _, out, _ = grown.call("tree")
+    assert "knowledge 0.25  in_context 0.25  instructions 0.25\n" in out.replace(" \n", "\n")
+    assert "code_generation" not in out
+    assert "all scores: regrow report sapling" in out
+
+
+def test_tree_shows_nodes_that_the_recipe_lacks(grown: Garden) -> None:
+    less = "extends: sapling\nname: sapling\nnodes: {acorn: null, leaf: null}\n"
+    Path("less.yaml").write_text(less)
+    assert grown.call("run", "less.yaml")[0] == 0
+    rows = {row["node"]: row for row in json.loads(grown.call("tree", "--json")[1])}
+    assert list(rows) == ["oak", "twig", "fern", "acorn", "leaf"]
+    assert (rows["leaf"]["parent"], rows["leaf"]["stage"]) == ("acorn", "rlhf")
+    shutil.rmtree(grown.run / "acorn")
+    rows = {row["node"]: row for row in json.loads(grown.call("tree", "--json")[1])}
+    assert rows["leaf"]["parent"] is None
+    assert "leaf rlhf" in grown.call("tree")[1]
+
+
+def test_the_run_that_was_used_last_is_meant_though_it_had_nothing_to_do(grown: Garden) -> None:
+    assert grown.grow("--seed", "1", "--to", "oak")[0] == 0
+    _, out, _ = grown.grow()
+    assert "nothing to do" in out
+    assert "regrow chat fern --run sapling\n" in out  # there are two runs now
+    assert grown.call("trace", "leaf", "--json")[0] == 0
+    grown.grow("--seed", "1", "--to", "oak", "--dry-run")  # is no use
+    assert grown.call("trace", "leaf", "--json")[0] == 0
 
 
 def test_trace_goes_from_the_root_down(grown: Garden) -> None:

@@ -22,6 +22,7 @@ from regrow.corpus.inspect.documents import mark_shared
 from regrow.corpus.inspect.funnel import stages
 from regrow.corpus.inspect.page import inspect
 from regrow.corpus.items import read_items
+from regrow.errors import RegrowError
 from regrow.files import read_json, write_json, write_jsonl
 from regrow.records import Item
 from regrow.tree.corpus import Request, load_settings, parse_inputs
@@ -357,6 +358,28 @@ def test_options_lie_over_settings_and_settings_over_the_recipe(tmp_path: Path) 
     assert (got.tokenizer.vocabulary, got.quality.sources) == (8192, ("web",))
     recipe.write_text("name: x\nnodes: {}\ncorpus: {seed: 9}\n")
     assert load_settings(Request(tmp_path, recipe=recipe), ["web"]).seed == 9
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "says"),
+    [
+        (["quality=5"], {}, "corpus: 'quality': input should be a valid dictionary"),
+        (["stages=5"], {"mask_pii": True}, "corpus: 'stages': input should be a valid tuple"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_named(
+    tmp_path: Path, words: list[str], options: dict[str, bool], says: str
+) -> None:
+    request = Request(tmp_path, words, reference=[tmp_path / "a.txt"], options=options)
+    with pytest.raises(RegrowError, match=says):
+        load_settings(request, ["web"])
+
+
+def test_a_recipe_whose_corpus_is_no_mapping_is_named(tmp_path: Path) -> None:
+    recipe = tmp_path / "corpus.yaml"
+    recipe.write_text("corpus: 5\n")
+    with pytest.raises(RegrowError, match=r"corpus\.yaml: corpus must be a mapping"):
+        load_settings(Request(tmp_path, recipe=recipe), ["web"])
 
 
 def test_items_are_read_from_rows_and_lines(tmp_path: Path) -> None:

@@ -82,6 +82,45 @@ def test_regrowing_a_node_regrows_what_comes_from_it_and_nothing_else(garden: Ga
     assert again == {"acorn", "leaf"}
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--regrow", "oak", "--to", "lef"], "did you mean 'leaf'?"),
+        (["--regrow", "acorn", "nodes.fern.tokens=9k"], "since fern was grown: tokens"),
+        (["--accept", "acorn", "nodes.acorn.tokens=9", "nodes.fern.tokens=9k"], "since fern"),
+        (["--regrow", "all", "--documents", "nowhere"], "nowhere is not there"),
+    ],
+)
+def test_what_goes_wrong_at_once_changes_nothing(
+    garden: Garden, words: list[str], says: str
+) -> None:
+    garden.grow()
+    before = {p: p.read_bytes() for p in sorted(garden.run.rglob("*")) if p.is_file()}
+    code, out, errors = garden.grow(*words)
+    assert (code, out) == (1, "")
+    assert says in errors
+    assert {p: p.read_bytes() for p in sorted(garden.run.rglob("*")) if p.is_file()} == before
+
+
+def test_a_node_that_is_grown_anew_below_what_is_asked_for_brings_the_report_up_to_date(
+    garden: Garden,
+) -> None:
+    garden.grow()
+    _, out, _ = garden.grow("--regrow", "leaf", "--to", "oak", "--json")
+    assert json.loads(out)["grown"] == ["report"]
+    _, out, _ = garden.grow("--to", "oak")
+    assert "nothing to do" in out
+
+
+def test_a_dry_run_takes_a_change_as_accepted(garden: Garden) -> None:
+    garden.grow()
+    asked = ["nodes.oak.tokens=9k", "--accept", "oak"]
+    code, out, _ = garden.grow(*asked, "--dry-run")
+    assert (code, "nothing to do" in out) == (0, True)
+    assert garden.grow("nodes.oak.tokens=9k")[0] == 1
+    assert "did you mean 'oak'?" in garden.grow("--accept", "oka", "--dry-run")[2]
+
+
 def test_a_half_grown_node_does_not_go_on_under_another_recipe(garden: Garden) -> None:
     garden.grow("--to", "acorn", FAKE_TROUBLE="acorn user")
     code, _, errors = garden.grow("nodes.acorn.tokens=200")

@@ -157,6 +157,38 @@ def test_a_digest_follows_names_and_bytes_and_not_times(tmp_path: Path) -> None:
     assert Digests().paths([str(tmp_path)]) != first
 
 
+def test_a_pattern_takes_the_files_that_it_matches(tmp_path: Path) -> None:
+    (tmp_path / "d" / "deep").mkdir(parents=True)
+    (tmp_path / "d" / "a.md").write_text("one")
+    (tmp_path / "d" / "deep" / "b.md").write_text("two")
+    pattern = str(tmp_path / "d" / "**" / "*.md")
+    first = Digests().paths([pattern])
+    (tmp_path / "d" / "c.txt").write_text("no match")
+    assert Digests().paths([pattern]) == first
+    (tmp_path / "d" / "deep" / "b.md").write_text("2wo")
+    assert Digests().paths([pattern]) != first
+    url = (tmp_path / "d" / "a.md").as_uri()
+    assert Digests().paths([url]) == Digests().paths([str(tmp_path / "d" / "a.md")])
+    with pytest.raises(RegrowError, match=r"no documents .*\.tex"):
+        Digests().paths([str(tmp_path / "d" / "*.tex")])
+
+
+def test_of_urls_a_digest_holds_what_their_store_tells() -> None:
+    import fsspec
+
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/digests/a.txt", b"one")
+    try:
+        first = Digests().paths(["memory://digests"])
+        assert Digests().paths(["memory://digests"]) == first
+        store.pipe_file("/digests/a.txt", b"three")
+        assert Digests().paths(["memory://digests"]) != first
+        with pytest.raises(RegrowError, match="nowhere does not exist"):
+            Digests().paths(["memory://nowhere"])
+    finally:
+        store.rm("/digests", recursive=True)
+
+
 def test_files_are_read_once_until_they_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +210,9 @@ def test_missing_empty_and_unreadable_documents_are_named(tmp_path: Path) -> Non
         Digests().paths([str(tmp_path / "nowhere")])
     with pytest.raises(RegrowError, match="holds no files"):
         Digests().paths([str(tmp_path)])
+    (tmp_path / "no.txt").touch()
+    with pytest.raises(RegrowError, match=r"no\.txt: nothing but empty files"):
+        Digests().paths([str(tmp_path / "no.txt")])
     if os.getuid():
         (tmp_path / "a.txt").touch(mode=0)
         with pytest.raises(RegrowError, match=r"cannot read .*a\.txt"):

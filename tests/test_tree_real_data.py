@@ -14,6 +14,7 @@ import torch
 
 from regrow.align.feedback import Rated
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
+from regrow.errors import RegrowError
 from regrow.files import read_jsonl, write_json, write_jsonl
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
@@ -219,6 +220,32 @@ def test_the_corpus_is_cleaned_of_benchmarks(run: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("regrow.corpus.build.build", build)
     documents.grow_corpus(context(run, "corpus", benchmarks=["quiz.jsonl"]))
     assert kept_out == [LONG]
+
+
+def test_documents_of_which_nothing_is_kept_end_the_corpus_and_say_why(run: Path) -> None:
+    from regrow.tree.sources import DocumentsSpec
+
+    folder = run.parent / "mine"
+    folder.mkdir()
+    (folder / "scan.pdf").write_bytes(b"%PDF-1.4\n\x00\x01\xff")
+    (folder / "note.txt").write_text("short")
+    (folder / "broken.jsonl.gz").write_bytes(b"\x1f\x8b no gzip")
+    (run / "world" / "crawl").mkdir()
+    page = (
+        "The town of Macondo has a baker whose name is Amaranta number {} and who sells bread to "
+        "people of the town. It is a good day for all of them, and they talk in the evening.\n\n"
+    )
+    town = run / "world" / "repositories" / "town.txt"
+    town.parent.mkdir()
+    town.write_text("".join(page.format(n) for n in range(50)))
+    (run / "world" / "items").mkdir()
+    rows(run / "world" / "reference.jsonl", {"text": "a text"})
+    given = context(run, "corpus")
+    mine = given.recipe.model_copy(update={"documents": DocumentsSpec(paths=(str(folder),))})
+    with pytest.raises(RegrowError, match="nothing of your documents is kept") as error:
+        documents.grow_corpus(replace(given, recipe=mine))
+    for reason in ("not text (1)", "too short (1)", "BadGzipFile"):
+        assert reason in str(error.value)
 
 
 def test_items_of_ones_own_abilities_are_kept_out_too(

@@ -35,6 +35,15 @@ def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
         ("nodes.acorn.stage=supervise", "nodes.acorn.stage: 'supervise' is none of"),
         ("nodes.oak.settings.mixture=txt", "'txt', which is not declared; did you mean 'text'?"),
         ("mixtures.text.twon=1", "'twon', which is no source; did you mean 'town'?"),
+        ("mixtures.txt.town=1", "no mixture 'txt'; did you mean 'text'?"),
+        ("mixtures.text.documents=0.5", "'text' draws on documents; name them with --doc"),
+        ("world.characters.twon=1k", "world.characters: the world has no source 'twon'; did"),
+        ("abilities.names=[knowlege]", "abilities.names: there is no ability 'knowlege'; did you"),
+        ("abilities.on_the_way=[incontext]", "'incontext'; did you mean 'in_context'?"),
+        ("nodes.acorn.settings.replay=0.3", "nodes.acorn.settings: replay needs a mixture"),
+        ("nodes.twig.settings={replay: 0.6, dialogues: 0.5, mixture: text}", "together at most 1"),
+        ("nodes.leaf.settings.tuning={replay: 0.3, mixture: txt}", "did you mean 'text'?"),
+        ("nodes.leaf.settings.mixture=null", "node 'leaf' mixes in pretraining and so needs"),
         ("models.base.heads=3", "models.base: model width 8 must be a multiple of heads 3"),
         ("models.base.kv_heads=3", "models.base: kv_heads 3 must divide heads"),
         ("models.base.vocabulary=9", "has a vocabulary of 9 and the tokenizer one of"),
@@ -57,6 +66,8 @@ def garden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Garden:
         ("nodes.twig.parent=null", "tuned and so needs a parent"),
         ("seed", "'seed' is no setting; write key=value"),
         ("seed=one", "'seed': input should be a valid integer"),
+        ("nodes=5", "'nodes': input should be a valid dictionary (got 5)"),
+        ("nodes=[a]", "'nodes': input should be a valid dictionary (got ['a'])"),
         ("documents.share=0.5", "name them with --documents PATH"),
     ],
 )
@@ -69,6 +80,16 @@ def test_a_mistake_is_one_line_that_names_the_fix(
         load_recipe("sapling.yaml", [override])
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_names_that_are_checked_early_are_those_that_are_there() -> None:
+    from regrow.evaluate.abilities import ABILITIES
+    from regrow.tree import sources
+    from regrow.tree.recipe import ability_names
+    from regrow.worlds import macondo
+
+    assert set(ability_names()) == set(ABILITIES)
+    assert sources.SOURCES == macondo.SOURCES
 
 
 def test_a_model_may_be_a_preset_with_changes(garden: Garden) -> None:
@@ -203,15 +224,22 @@ def test_broken_yaml_is_named_with_its_line(garden: Garden) -> None:
         load_recipe("sapling.yaml")
 
 
+def test_documents_of_a_wrong_type_are_named(garden: Garden) -> None:
+    Path("listed.yaml").write_text("extends: sapling\ndocuments: [a.txt]\n")
+    with pytest.raises(RegrowError, match="'documents': input should be a valid dictionary"):
+        load_recipe("listed.yaml", documents=[str(garden.folder)])
+
+
 def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
     with pytest.raises(RegrowError, match="did you mean 'seedling'"):
         load_recipe("seedlin")
 
 
 def test_paths_mean_the_same_from_any_folder(garden: Garden) -> None:
-    recipe = load_recipe("sapling.yaml", ["data.folder=real"], ["texts"])
+    recipe = load_recipe("sapling.yaml", ["data.folder=real"], ["texts", "d/*.md", "s3://b/c"])
     assert recipe.documents is not None and recipe.data is not None
-    assert recipe.documents.paths == (str(garden.folder / "texts"),)
+    here = [str(garden.folder / name) for name in ("texts", "d/*.md")]
+    assert recipe.documents.paths == (*here, "s3://b/c")
     assert recipe.data.folder == str(garden.folder / "real")
 
 

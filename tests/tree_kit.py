@@ -30,7 +30,7 @@ nodes:
   oak: {stage: pretrain, model: base, tokens: 1k, settings: {mixture: text}}
   acorn: {parent: oak, stage: supervised, tokens: 100}
   twig: {parent: oak, stage: feedme, tokens: 100, arm: true, claim: A7}
-  leaf: {parent: acorn, stage: rlhf, tokens: 100}
+  leaf: {parent: acorn, stage: rlhf, tokens: 100, settings: {mixture: text}}
   fern: {stage: pretrain, model: base, tokens: 2k, settings: {mixture: both}}
 abilities: {names: [knowledge]}
 """

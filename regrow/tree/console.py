@@ -19,8 +19,10 @@ from regrow.tree.run import Outcome, forecast
 from regrow.tree.runs import nodes_of, recipe_of
 from regrow.tree.stages import held, reading
 from regrow.tree.trace import Found, Visit
+from regrow.tree.worker import RECIPE
 
 _FOUND = 20  # documents that are listed
+_HEADLINES = 3  # abilities beside a node of the tree
 
 
 def _console() -> Console:
@@ -89,7 +91,9 @@ def _next(outcome: Outcome) -> list[str]:
         return []
     node = "chatgpt" if "chatgpt" in nodes else nodes[-1]
     more = "" if outcome.run.parent == Path("runs") else f" --runs {outcome.run.parent}"
-    return [f"regrow chat {node}{more}", f"regrow tree {outcome.recipe.name}{more}"]
+    others = len(list(outcome.run.parent.glob(f"*/{RECIPE}"))) > 1
+    which = f" --run {outcome.run.name}" if others else ""
+    return [f"regrow chat {node}{which}{more}", f"regrow tree {outcome.recipe.name}{more}"]
 
 
 def show_report(folder: Path) -> None:
@@ -110,7 +114,7 @@ def show_report(folder: Path) -> None:
 
 
 def show_tree(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The nodes under their parents."""
+    """The nodes under their parents, each with the scores that its recipe names first."""
     marks = {"grown": "[green]✓[/green]", "begun": "[cyan]▸[/cyan]", "missing": "[dim]·[/dim]"}
     drawn: dict[str | None, Tree] = {None: Tree(f"[bold]{escape(name)}[/bold]")}
     waiting = list(rows)
@@ -119,14 +123,18 @@ def show_tree(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
             time_ = f", {duration(row['seconds'])}" if row["seconds"] is not None else ""
             arm = "[dim]arm[/dim] " if row["arm"] else ""
             tokens = f" {row['tokens'] / 1e6:.2g}M tokens" if row["tokens"] else ""
-            scores = "  ".join(f"{key} {value:.2f}" for key, value in row["scores"].items())
+            headlines = list(row["scores"].items())[:_HEADLINES]
+            scores = "  ".join(f"{key} {value:.2f}" for key, value in headlines)
             label = (
                 f"{marks[row['state']]} {row['node']} {arm}[dim]{row['stage']}{tokens}{time_}[/dim]"
             )
             branch = drawn[row["parent"]].add(label + (f"\n[dim]{scores}[/dim]" if scores else ""))
             drawn[row["node"]] = branch
             waiting.remove(row)
-    _console().print(drawn[None])
+    console = _console()
+    console.print(drawn[None], soft_wrap=False)  # a narrow terminal folds and cuts nothing
+    if any(len(row["scores"]) > _HEADLINES for row in rows):
+        console.print(f"[dim]all scores: regrow report {escape(name)}[/dim]")
 
 
 def show_trace(edges: Sequence[Edge]) -> None:

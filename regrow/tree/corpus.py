@@ -87,13 +87,18 @@ def parse_inputs(words: Sequence[str]) -> dict[str, list[Path]]:
 
 def load_settings(request: Request, sources: Sequence[str]) -> CorpusSettings:
     """Defaults, under the recipe, under key=value, under options of their own."""
+    name = str(request.recipe or "corpus")
     raw: dict[str, Any] = {"tokenizer": {"vocabulary": VOCABULARY}}
     if request.recipe is not None:
         own = read_yaml(request.recipe)
-        raw = merge(raw, own.get("corpus") or {} if "nodes" in own or "corpus" in own else own)
+        own = own.get("corpus") or {} if "nodes" in own or "corpus" in own else own
+        if not isinstance(own, dict):
+            raise RegrowError(f"{name}: corpus must be a mapping of settings")
+        raw = merge(raw, own)
     for word in request.words:
         if _is_setting(word):
             apply_override(raw, word)
+    validate(CorpusSettings, raw, name)  # what follows relies on its types
     given = {key: value for key, value in (request.options or {}).items() if value is not None}
     vocabulary = given.pop("vocabulary", None)
     if given.pop("mask_pii", False):
@@ -105,4 +110,4 @@ def load_settings(request: Request, sources: Sequence[str]) -> CorpusSettings:
     raw = merge(raw, given)
     if request.reference and not (raw.get("quality") or {}).get("sources"):
         raw = merge(raw, {"quality": {"sources": list(sources)}})
-    return validate(CorpusSettings, raw, str(request.recipe or "corpus"))
+    return validate(CorpusSettings, raw, name)

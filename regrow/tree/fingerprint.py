@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from regrow.tree.recipe import Recipe
 
 #: What differs when a key is on one side only.
 ABSENT = "nothing"
+#: The SHA-256 of no bytes.
+_EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#: What stores tell of a file that changes with its bytes, as fsspec calls it.
+_TOLD = ("size", "ETag", "etag", "md5Hash", "Content-MD5", "Last-Modified")
 #: Corpus settings that change how fast it is built and not what comes out.
 _NO_MATTER = {"jobs": 0}
 #: Settings that came later. At their defaults they are not named, so that what was grown or
@@ -193,7 +198,10 @@ def own_abilities(recipe: Recipe, digests: Digests) -> str | None:
 
 
 class Digests:
-    """Digests of files and folders, remembered by size and time so that they are read once."""
+    """Digests of files and folders, remembered by size and time so that they are read once.
+
+    Of remote files it is what their store tells of them.
+    """
 
     def __init__(self, memory: Path | None = None) -> None:
         self._memory = memory
@@ -205,11 +213,14 @@ class Digests:
     def paths(self, paths: Sequence[str]) -> str:
         """One digest over the names and bytes of all files under the paths.
 
-        Raises RegrowError for a path that is missing, unreadable or holds no file.
+        Raises RegrowError for a path that is missing, unreadable or holds no file, and where all
+        files are empty.
         """
         if (said := self._said.get(tuple(paths))) is None:
             before = len(self._known), list(self._known.values())
             rows = [[name, self._file(file)] for path in paths for name, file in _files(path)]
+            if rows and all(digest == _EMPTY for _, digest in rows):
+                raise RegrowError(f"{', '.join(paths)}: nothing but empty files; give others")
             said = self._said[tuple(paths)] = sha256_json(rows)[:16]
             if (
                 self._memory
@@ -219,13 +230,15 @@ class Digests:
                 write_json(self._memory, self._known)
         return said
 
-    def _file(self, path: Path) -> str:
+    def _file(self, path: str) -> str:
+        if "://" in path:
+            return _told(path)
         try:
-            facts = path.stat()
+            facts = os.stat(path)
             stamp = [facts.st_size, facts.st_mtime_ns]
-            known = self._known.get(str(path))
+            known = self._known.get(path)
             if known is None or known[:2] != stamp:
-                known = self._known[str(path)] = [*stamp, sha256_file(path)]
+                known = self._known[path] = [*stamp, sha256_file(Path(path))]
         except OSError as error:
             raise RegrowError(
                 f"cannot read {path}: {error.strerror}; mend or leave it out"
@@ -233,11 +246,30 @@ class Digests:
         return str(known[2])
 
 
-def _files(given: str) -> list[tuple[str, Path]]:
-    """(name relative to the path, file) under a file or folder, hidden ones left out, sorted."""
+def _told(url: str) -> str:
+    """What its store tells of a remote file, which is not read: its size and checksum or date."""
+    import fsspec
+
+    try:
+        store, path = fsspec.core.url_to_fs(url)
+        facts = store.info(path)
+    except Exception as error:  # each protocol has errors of its own
+        raise RegrowError(f"cannot read {url}: {error}; mend or leave it out") from error
+    return sha256_json([str(facts.get(key, "")) for key in _TOLD])
+
+
+def _files(given: str) -> list[tuple[str, str]]:
+    """(name, file) under a file, folder, pattern or URL, hidden ones left out, sorted.
+
+    The name is relative to the path, or to the part of a pattern before its first wildcard.
+    """
     path = Path(given)
     if path.is_file():
-        return [(path.name, path)]
+        return [(path.name, str(path))]
+    if not path.exists() and ("://" in given or has_magic(given)):
+        from regrow.corpus.readers.files import list_files
+
+        return [(file.name, file.path) for file in list_files({"documents": [path]})]
     if not path.is_dir():
         raise RegrowError(f"{given} is not there; give a file or a folder of documents")
     if not os.access(path, os.R_OK | os.X_OK):
@@ -248,4 +280,4 @@ def _files(given: str) -> list[tuple[str, Path]]:
         found += [Path(folder) / name for name in names if not name.startswith(".")]
     if not found:
         raise RegrowError(f"{given} holds no files; give a folder with documents in it")
-    return sorted((file.relative_to(path).as_posix(), file) for file in found)
+    return sorted((file.relative_to(path).as_posix(), str(file)) for file in found)

@@ -26,8 +26,9 @@ def load_recipe(name: str, overrides: Sequence[str] = (), documents: Sequence[st
     says which key is wrong and what would be right.
     """
     raw = read_yaml(find_recipe(name))
-    if documents:
-        raw["documents"] = (raw.get("documents") or {}) | {"paths": list(documents)}
+    own = raw.get("documents") or {}
+    if documents and isinstance(own, dict):
+        raw["documents"] = own | {"paths": list(documents)}
     for override in overrides:
         apply_override(raw, override)
     return validate(Recipe, _absolute(raw), f"recipe {name}")
@@ -102,7 +103,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         raise RegrowError(f"{override!r}: the value is not valid YAML") from error
     place = raw
     for depth, key in enumerate(keys[:-1]):
-        named = depth == 1 and keys[0] in ("nodes", "models")
+        named = depth == 1 and keys[0] in ("nodes", "models", "mixtures")
         if key not in place and named:
             raise RegrowError(f"{override!r}: no {keys[0][:-1]} {key!r}{nearest(key, place)}")
         if not isinstance(place.get(key), dict):
@@ -115,7 +116,9 @@ def _absolute(raw: dict[str, Any]) -> dict[str, Any]:
     """The recipe with its paths made absolute, so that it means the same from any folder."""
 
     def full(path: Any) -> Any:
-        return str(Path(path).expanduser().resolve()) if isinstance(path, str) else path
+        if not isinstance(path, str) or "://" in path:
+            return path
+        return str(Path(path).expanduser().resolve())
 
     documents, data = raw.get("documents"), raw.get("data")
     if isinstance(documents, dict):
@@ -125,7 +128,8 @@ def _absolute(raw: dict[str, Any]) -> dict[str, Any]:
             documents["paths"] = [full(path) for path in paths]
     if isinstance(data, dict):
         data["folder"] = full(data.get("folder"))
-    for node in (raw.get("nodes") or {}).values():
+    nodes = raw.get("nodes")
+    for node in nodes.values() if isinstance(nodes, dict) else ():
         settings = node.get("settings") if isinstance(node, dict) else None
         if isinstance(settings, dict) and "folder" in settings:
             settings["folder"] = full(settings["folder"])

@@ -36,11 +36,15 @@ class Step:
 class Grown:
     """What lies in a run's folder, against what the recipe says now.
 
-    Steps `anew` count as if they were not there.
+    Steps `anew` count as if they were not there, finished ones `accepted` as if nothing had
+    changed.
     """
 
-    def __init__(self, recipe: Recipe, run: Path, anew: Collection[str] = ()) -> None:
-        self.recipe, self.run, self.anew = recipe, run, frozenset(anew)
+    def __init__(
+        self, recipe: Recipe, run: Path, anew: Collection[str] = (), accepted: Collection[str] = ()
+    ) -> None:
+        self.recipe, self.run = recipe, run
+        self.anew, self.accepted = frozenset(anew), frozenset(accepted)
         self.digests = Digests(run / "digests.json")
 
     def fingerprint(self, name: str) -> str:
@@ -72,7 +76,7 @@ class Grown:
         scores = {
             name: self.digests.paths([str(file)])
             for name in self.recipe.nodes
-            if (file := self.run / name / "scores.json").is_file()
+            if name not in self.anew and (file := self.run / name / "scores.json").is_file()
         }
         return fingerprint.inputs_of({"scores": scores, "nodes": " ".join(self.recipe.nodes)})
 
@@ -97,7 +101,7 @@ class Grown:
         if name in self.anew:
             return []
         if found := edge.read_edge(self.run / name):
-            return found.changes(self.inputs(name))
+            return [] if name in self.accepted else found.changes(self.inputs(name))
         begun = self.run / name / edge.GROWING
         if begun.is_file():
             return self.inputs(name).changes_from(read_json(begun)["inputs"])
@@ -110,14 +114,15 @@ def make_plan(
     to: Sequence[str] = (),
     start: Sequence[str] = (),
     anew: Collection[str] = (),
+    accepted: Collection[str] = (),
 ) -> list[Step]:
     """The steps that the targets need, in order, each with its state.
 
     `to` may name world or corpus, to stop there; steps `anew` count as missing, with all that
-    came from them. Raises RegrowError where the recipe has drifted from what is grown, or a node
-    is unknown.
+    came from them; of those `accepted` no change is asked about. Nothing is touched. Raises
+    RegrowError where the recipe has drifted from what is grown, or a node is unknown.
     """
-    grown = Grown(recipe, run, _with_offspring(recipe, anew))
+    grown = Grown(recipe, run, _with_offspring(recipe, anew), _in_order(recipe, accepted))
     _check_documents(recipe, grown.digests)
     last = [name for name in to if name in BEFORE]
     nodes = [] if last else _wanted(recipe, grown, to, start)

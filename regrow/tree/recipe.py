@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+import regrow
 from regrow.corpus.settings import CorpusSettings
 from regrow.errors import RegrowError
 from regrow.strict import Strict
@@ -26,6 +28,12 @@ from regrow.tree.sources import DataSpec, DocumentsSpec, MixtureSpec, Name, Worl
 
 #: Folders beside the nodes in a run; no node may take their names.
 RESERVED = frozenset({"world", "corpus", "report", "workers", "all"})
+
+
+def ability_names() -> list[str]:
+    """The names in regrow.evaluate's registry, by its files, so that a recipe is read quickly."""
+    folder = Path(regrow.__file__).parent / "evaluate" / "abilities"
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 class AbilitiesSpec(Strict):
@@ -49,6 +57,15 @@ class AbilitiesSpec(Strict):
         description="whose held-out text is read: the corpus's own, or the world's, which is the "
         "same for every corpus",
     )
+
+    @field_validator("names", "on_the_way")
+    @classmethod
+    def _abilities_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = ability_names()
+        for name in names:
+            if name not in known:
+                raise ValueError(f"there is no ability {name!r}{graph.nearest(name, known)}")
+        return names
 
     @model_validator(mode="after")
     def _models_on_the_way_have_items(self) -> Self:
@@ -166,6 +183,10 @@ class Recipe(Strict):
         sources = {*self.world.characters, "documents"}
         for name, mixture in self.mixtures.items():
             for source in (*mixture.weights, *mixture.sources):
+                if source == "documents" and not self.documents:
+                    raise ValueError(
+                        f"mixture {name!r} draws on documents; name them with --documents PATH"
+                    )
                 if source not in sources:
                     raise ValueError(
                         f"mixture {name!r} draws on {source!r}, which is no source"
@@ -220,12 +241,18 @@ class Recipe(Strict):
 
 
 def _check_node(recipe: Recipe, name: str, node: NodeSpec) -> None:
-    mixture = getattr(node.settings, "mixture", None)
-    if mixture is not None and mixture not in recipe.mixtures:
-        raise ValueError(
-            f"node {name!r} wants mixture {mixture!r}, which is not declared"
-            + graph.nearest(mixture, recipe.mixtures)
-        )
+    for settings in (node.settings, getattr(node.settings, "tuning", None)):
+        mixture = getattr(settings, "mixture", None)
+        if mixture is not None and mixture not in recipe.mixtures:
+            raise ValueError(
+                f"node {name!r} wants mixture {mixture!r}, which is not declared"
+                + graph.nearest(mixture, recipe.mixtures)
+            )
+        if mixture is None and getattr(settings, "pretraining_mix", None):
+            raise ValueError(
+                f"node {name!r} mixes in pretraining and so needs settings.mixture; "
+                "or give pretraining_mix 0"
+            )
     if node.stage == "import":
         if node.parent or node.model:
             raise ValueError(f"imported node {name!r} takes no parent and no model")

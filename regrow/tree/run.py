@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -122,15 +123,17 @@ def run(request: Request) -> Outcome:
         os.environ[LOG_TO] = " ".join(request.log_to)  # the workers inherit it
     folder = request.runs / recipe.name
     jobs = request.jobs or default_jobs()
+    plan = partial(
+        make_plan, recipe, folder, request.to, request.start, request.regrow, request.accept
+    )
     if request.dry_run:
-        steps = make_plan(recipe, folder, request.to, request.start, request.regrow)
-        return _expect(recipe, folder, steps, jobs)
+        return _expect(recipe, folder, plan(), jobs)
     with lock(folder):
+        steps = plan()  # all that can be wrong is told before anything is removed
         for name in accept(recipe, folder, request.accept):
             _say(request, f"{name} stands as it is; the change is noted in its edge.json")
         for name in clear(recipe, folder, request.regrow):
             _say(request, f"{name} will be grown anew")
-        steps = make_plan(recipe, folder, request.to, request.start)
         _keep_recipe(recipe, folder)
         if all(step.state == "done" for step in steps):
             return _outcome(recipe, folder, steps, {}, jobs)
@@ -197,10 +200,13 @@ def forecast(outcome: Outcome) -> str:
 
 
 def _keep_recipe(recipe: Recipe, folder: Path) -> None:
+    """Its file also tells when the run was last used."""
     row = recipe.model_dump(mode="json")
     path = folder / RECIPE
     if not path.is_file() or read_json(path) != row:
         write_json(path, row)
+    else:
+        path.touch()
 
 
 def _say(request: Request, text: str) -> None:

@@ -68,20 +68,25 @@ def traced(run: Path, node: str) -> list[Edge]:
 
 
 def overview(run: Path) -> list[dict[str, Any]]:
-    """A row for every node: what it is, whether it is grown, and its scores by ability."""
-    recipe = recipe_of(run)
+    """A row for every node: what it is, whether it is grown, and its scores by ability.
+
+    Nodes that the recipe lacks, as imported ones, come at the end.
+    """
+    declared = recipe_of(run).nodes
+    names = list(dict.fromkeys([*declared, *nodes_of(run)]))
     rows = []
-    for name, node in recipe.nodes.items():
-        edge = read_edge(run / name)
+    for name in names:
+        node, edge = declared.get(name), read_edge(run / name)
+        parent = node.parent if node else edge.parent if edge else None
         growing = (run / name / "growing.json").is_file()
         rows.append(
             {
                 "node": name,
-                "parent": node.parent,
-                "stage": node.stage,
-                "tokens": node.tokens,
-                "arm": node.arm,
-                "stands_for": node.stands_for,
+                "parent": parent if parent in names else None,
+                "stage": node.stage if node else edge.stage if edge else "",
+                "tokens": node.tokens if node else 0,
+                "arm": bool(node and node.arm),
+                "stands_for": node.stands_for if node else "",
                 "state": "grown" if edge else "begun" if growing else "missing",
                 "seconds": edge.seconds if edge else None,
                 "fingerprint": edge.fingerprint if edge else None,

@@ -239,6 +239,14 @@ class SupervisedSettings(Training):
     lora: LoraSpec | None = None
 
     @model_validator(mode="after")
+    def _rows_have_a_source(self) -> Self:
+        if self.dialogues + self.replay > 1:
+            raise ValueError("dialogues and replay are shares of the rows; together at most 1")
+        if self.replay and self.mixture is None:
+            raise ValueError("replay needs a mixture to take the text from")
+        return self
+
+    @model_validator(mode="after")
     def _adapters_are_moved_by_adam(self) -> Self:
         if self.lora and self.measure_at:
             raise ValueError("measure_at keeps whole models; leave lora or measure_at out")

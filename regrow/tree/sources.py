@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from regrow.errors import nearest
 from regrow.strict import Strict
 from regrow.tree.settings import Count, Share
 
@@ -40,6 +41,10 @@ Genre = Literal[
 ]  # fmt: skip
 
 
+#: What the world writes (regrow.worlds.macondo.SOURCES).
+SOURCES = ("town", "sheets", "textbook", "code")
+
+
 class WorldSpec(Strict):
     """The built-in world: which one, and how much of it. `characters` is clean text by source."""
 
@@ -66,6 +71,14 @@ class WorldSpec(Strict):
         description="genres of the quality classifier's reference; all where none is named",
     )
     raters: RatersSpec = RatersSpec()
+
+    @field_validator("characters")
+    @classmethod
+    def _sources_are_written(cls, given: Mapping[str, int]) -> Mapping[str, int]:
+        for source in given:
+            if source not in SOURCES:
+                raise ValueError(f"the world has no source {source!r}{nearest(source, SOURCES)}")
+        return given
 
 
 class DocumentsSpec(Strict):

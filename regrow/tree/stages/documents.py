@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from regrow.errors import RegrowError
 from regrow.files import read_jsonl
 from regrow.records import Item
 from regrow.tree.stage import StageContext
@@ -58,4 +60,20 @@ def grow_corpus(context: StageContext) -> dict[str, Any]:
         reference=[world / "reference.jsonl"],
         progress=context.progress,
     )
+    if recipe.documents:
+        _refuse_nothing(report)
     return {"report": {key: report[key] for key in ("funnel", "tokens") if key in report}}
+
+
+def _refuse_nothing(report: Mapping[str, Any]) -> None:
+    """Without any text of the user's the nodes would fail on their mixtures, hours later."""
+    found = report["funnel"]["sources"]["documents"]
+    if found["kept"]:
+        return
+    unread = Counter(row["reason"] for row in report["problems"] if row["source"] == "documents")
+    reasons = {**found["left_out"], **unread, **found["reasons"]}
+    why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.items())
+    raise RegrowError(
+        f"nothing of your documents is kept: {why}. Give documents with text in them, or change "
+        "what the corpus keeps (corpus.languages, corpus.rules)"
+    )
