@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -69,17 +70,31 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a JSON-lines file; a broken line is named with its number."""
+    """Yield the rows of a JSON-lines file; a broken line, or the end of a file that is cut off, is
+    named with its number."""
     if not path.is_file():
         raise RegrowError(f"{path} is missing")
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise RegrowError(f"{path} line {number} is not valid JSON: {error}") from error
+    number = 0
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _row(path, number, line)
+    except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RegrowError(
+            f"{path} cannot be read after line {number}: {error}; it should be JSON lines in UTF-8"
+        ) from error
+
+
+def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise RegrowError(f"{path} line {number} is not valid JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise RegrowError(f"{path} line {number} is no JSON object but {type(row).__name__}")
+    return row
 
 
 def sha256_file(path: Path) -> str:

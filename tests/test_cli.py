@@ -202,11 +202,15 @@ def test_report_is_written_when_it_is_out_of_date(grown: Garden) -> None:
 
 
 def test_an_exported_node_is_a_plain_folder(grown: Garden) -> None:
-    (grown.run / "leaf" / "items.jsonl.gz").write_text("many")
+    for ours in ("items.jsonl.gz", "held-rated.jsonl.gz"):
+        (grown.run / "leaf" / ours).write_text("many")
+    for other in ("reward", "dialogue"):
+        (grown.run / "leaf" / other).mkdir()
     assert grown.call("export", "leaf", "out")[0] == 0
     names = {path.name for path in Path("out").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= names
-    assert not names & {"items.jsonl.gz", "checkpoints", "growing.json"}
+    assert not names & {"items.jsonl.gz", "checkpoints", "growing.json", "held-rated.jsonl.gz"}
+    assert not names & {"reward", "dialogue"}
     code, _, errors = grown.call("export", "oak", "out")
     assert (code, "choose another folder" in errors) == (1, True)
 

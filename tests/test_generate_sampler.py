@@ -109,6 +109,22 @@ def test_a_stop_string_ends_the_text_before_it(model: Decoder) -> None:
     assert cut.finished
 
 
+class Spaced(Letters):
+    """The same, but what is said after token 4, as by an assistant, begins with a space."""
+
+    assistant = 4
+
+    def decode(self, ids: list[int]) -> str:
+        return " " + super().decode(ids)
+
+
+def test_the_space_of_the_chat_layout_is_no_stop(model: Decoder) -> None:
+    whole = generate(model, Spaced(), [[4]], Sampling(9, 1.0, seed=2))[0][0].text
+    for stops, told in (((" ",), whole), ((" ", whole[3:5]), whole[: whole.index(whole[3:5])])):
+        sampling = Sampling(9, 1.0, stop_strings=stops, seed=2)
+        assert generate(model, Spaced(), [[4]], sampling)[0][0].text == told
+
+
 def test_text_ends_at_the_context(model: Decoder) -> None:
     prompt = [3] * (CONFIG.context - 4)
     found = generate(model, LETTERS, [prompt, [1]], Sampling(10))

@@ -466,3 +466,10 @@ def test_tokenizer_of_another_model_is_refused(run: Path, tmp_path: Path) -> Non
     Tokenizer.load(run / "base").save(tmp_path)
     with pytest.raises(RegrowError, match="the tokenizer has"):
         Speaker.load(tmp_path)
+
+
+def test_half_a_surrogate_pair_is_asked_as_a_question_mark(run: Path) -> None:
+    speaker = Speaker.load(run / "tuned")
+    halves, marks = ([Message("user", f"Why{end}")] for end in ("\ud800", "?"))
+    assert speaker.chat_prompt(halves) == speaker.chat_prompt(marks)
+    assert speaker.text_prompt("Why\ud800") == speaker.text_prompt("Why?")

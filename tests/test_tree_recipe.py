@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -342,3 +343,12 @@ def test_a_recipe_that_says_nothing_of_the_guard_leaves_grown_nodes_as_they_are(
     older = {key: value for key, value in now.values.items() if ".guard." not in key}
     assert len(older) < len(now.values)
     assert now.changes_from(older) == []
+
+
+def test_the_readme_grows_blooms_choices_with_its_own_words(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    (told,) = re.findall(r"`(models: {base: {preset: bloom.*}})`", text)
+    path = tmp_path / "blooming.yaml"
+    path.write_text(f"extends: laptop\nname: blooming\n{told}\n")
+    config = load_recipe(str(path)).models["base"].config(100)
+    assert (config.positions, config.embedding_norm, config.init) == ("alibi", True, "bloom")

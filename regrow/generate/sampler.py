@@ -179,10 +179,12 @@ class _Batch:
             tail = self.tokenizer.decode(sample.ids[-4 * self.longest - 4 :])
             if any(stop in tail for stop in self.sampling.stop_strings):
                 text = self.tokenizer.decode(sample.ids)
-                found = [text.find(stop) for stop in self.sampling.stop_strings]
-                sample.cut = min(place for place in found if place >= 0)
-                sample.done = sample.finished = True
-                return
+                own = len(text) - len(_unspaced(text, sample, self.tokenizer))
+                found = [text.find(stop, own) for stop in self.sampling.stop_strings]
+                if places := [place for place in found if place >= 0]:
+                    sample.cut = min(places)
+                    sample.done = sample.finished = True
+                    return
         sample.done = len(sample.ids) >= len(sample.draws)
 
 
@@ -190,6 +192,11 @@ def _text(sample: _Sample, tokenizer: Decodes, sampling: Sampling) -> str:
     ids = sample.ids[:-1] if sample.ids and sample.ids[-1] in sampling.stop_ids else sample.ids
     text = tokenizer.decode(ids)
     text = text[: sample.cut] if sample.cut >= 0 else text
+    return _unspaced(text, sample, tokenizer)
+
+
+def _unspaced(text: str, sample: _Sample, tokenizer: Decodes) -> str:
+    """A text without the space of the chat layout."""
     return text.removeprefix(" ") if sample.prompt[-1] == tokenizer.assistant else text
 
 

@@ -6,13 +6,19 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from regrow.align.rows import asked_ids
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
 from regrow.evaluate.measure import speaks_chat
 from regrow.generate.sampler import Completion, Sampling, stream
 from regrow.model.decoder import Decoder
 from regrow.model.folder import load_model
-from regrow.records import Message
+from regrow.records import Conversation, Message
+
+
+def _whole(text: str) -> str:
+    """With a question mark for half a surrogate pair, as broken input and JSON may hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,12 @@ class Speaker:
 
     def text_prompt(self, text: str) -> list[int]:
         """The ids of a text to continue, as at the start of a document."""
-        return [self.tokenizer.start, *self.tokenizer.encode(text)]
+        return [self.tokenizer.start, *self.tokenizer.encode(_whole(text))]
 
     def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
-        """The ids of a conversation, ready for the answer."""
-        return self.tokenizer.chat(messages, answer=True)[0]
+        """The ids of a conversation, ready for the answer; a system turn as in tuning."""
+        told = tuple(Message(one.role, _whole(one.content)) for one in messages)
+        return asked_ids(Conversation(told, "", "", ""), self.tokenizer)
 
     def stream(
         self, prompt: list[int], sampling: Sampling, sample: int = 0

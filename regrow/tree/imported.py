@@ -90,7 +90,8 @@ def export_node(folder: Path, target: Path) -> str:
         raise RegrowError(f"{target} is there already and not empty; choose another folder")
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    ours = ("checkpoints", edge.GROWING, "items.jsonl.gz", "tasks", "tensorboard", "wandb*", ".*")
+    ours = ("checkpoints", edge.GROWING, "items.jsonl.gz", "tasks", "tensorboard", "wandb*", ".*",
+            "at", "dialogue", "supervised", "taste", "reward", "*rated.jsonl.gz")  # fmt: skip
     leave = shutil.ignore_patterns(*ours)
     try:
         shutil.copytree(folder, partial, ignore=leave)
