@@ -13,6 +13,8 @@ import pytest
 from corpus_kit import SMALL, story, write_jsonl
 
 from regrow.corpus.build import build, damaged
+from regrow.corpus.engine import Watch
+from regrow.corpus.page import Page
 from regrow.corpus.parts import Growing, read_pages
 from regrow.corpus.settings import CorpusSettings, DeduplicateSettings, QualitySettings
 from regrow.corpus.shards import Shards
@@ -335,3 +337,13 @@ def test_real_documents_of_many_kinds_mostly_survive(tmp_path: Path) -> None:
     assert source["kept"] / source["read"] > 0.93
     assert report["tokens"]["sources"]["books"]["bytes_per_token"] > 3
     assert report["diversity"]["after"]["domain"]["distinct"] > 30
+
+
+def test_a_worker_killed_after_its_last_page_blames_no_page(tmp_path: Path) -> None:
+    watch = Watch(tmp_path / "watch", 60.0)
+    pages = watch.over([Page("web", "a", text="one"), Page("web", "b", text="two")], "rules")
+    next(pages)
+    next(pages)
+    assert watch.culprit() == 1
+    assert next(pages, None) is None
+    assert watch.culprit() is None

@@ -22,7 +22,7 @@ from regrow.corpus.deduplicate import (
 )
 from regrow.corpus.diversity import diversity, entropy
 from regrow.corpus.extract import drop_site_lines, edge_lines, extract, furniture, html_to_text
-from regrow.corpus.grams import gram_sets, hash_words
+from regrow.corpus.grams import _SLICE, gram_sets, hash_words, word_spans
 from regrow.corpus.identify import format_of, languages_of
 from regrow.corpus.page import Page
 from regrow.corpus.quality import keep, learn
@@ -394,3 +394,19 @@ def test_lists_that_are_never_closed_are_looked_at_a_few_times_only(
     text = html_to_text(page)
     assert "item 0 is told of" in text and "item 1999 is told of" in text
     assert 1 <= looks <= 20  # of 2000 lists, each within the one before
+
+
+def test_words_stand_where_they_stood_before_they_were_made_lower_case() -> None:
+    changed = [chr(i) for i in range(0x110000) if len(chr(i).lower()) != 1]
+    assert changed == ["İ"]
+    text = "İ" * 100 + " Word İzmir"
+    assert [text[start:stop] for start, stop in word_spans(text)] == text.split()
+
+
+@pytest.mark.parametrize("length", [_SLICE - 1, _SLICE, _SLICE + 1, 2 * _SLICE + 5])
+@pytest.mark.parametrize("before", ["", "one ", "日"])
+def test_a_word_too_long_to_hash_at_once_counts_alike_for_hashes_and_places(
+    length: int, before: str
+) -> None:
+    text = before + "a" * length + " two three"
+    assert len(hash_words(["x y", text, "z"]).of(1)) == len(word_spans(text))

@@ -56,6 +56,7 @@ class Watch:
                 signal.setitimer(signal.ITIMER_PROF, self.limit_s)
                 yield page
             signal.setitimer(signal.ITIMER_PROF, 0)
+            file.truncate(0)  # what kills the process from here on is no page's fault
 
     def culprit(self) -> int | None:
         """The page at which the process died, or None where no page was being watched."""

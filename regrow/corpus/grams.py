@@ -20,8 +20,13 @@ _SPACELESS = re.compile(f"[{SPACELESS}]")
 _SLICE = 1 << 17  # characters hashed together
 _SORTED = 1 << 15  # words of the texts whose grams are sorted together
 LETTERS = 0x40000  # above these code points stand no letters or digits: tags and private use
-_WORD = re.compile(r"\w+")
-_WORD_OR_CHARACTER = re.compile(rf"[{SPACELESS}]|[^\W{SPACELESS}]+")
+_WORD = re.compile(rf"\w{{1,{_SLICE}}}")
+_WORD_OR_CHARACTER = re.compile(rf"[{SPACELESS}]|[^\W{SPACELESS}]{{1,{_SLICE}}}")
+
+
+def _lower(text: str) -> str:
+    """Lower case of the same length: İ is the one character whose lower case is two."""
+    return text.replace("İ", "i").lower()
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -35,13 +40,13 @@ def split_words(text: str) -> list[str]:
     In scripts without spaces every character is a word: no dictionary is needed, and a copy is
     found whatever a segmenter would make of its edges.
     """
-    text = text.lower()
+    text = _lower(text)
     return _pattern(text).findall(text)
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
-    """Where in the lower-case text each of its `split_words` stands: start and stop."""
-    text = text.lower()
+    """Where in the text each of its `split_words` stands: start and stop."""
+    text = _lower(text)
     return [match.span() for match in _pattern(text).finditer(text)]
 
 
@@ -112,9 +117,9 @@ def _hash_together(texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
     """The word hashes of texts, in pieces, and how many words each text has.
 
     Hashing texts one by one would cost more in calls than in work. What is longer than a slice is
-    cut where no word is; a word longer than a slice counts as several.
+    cut where no word is; a word longer than a slice counts as several, for `_pattern` as well.
     """
-    lower = [text.lower() for text in texts]
+    lower = [_lower(text) for text in texts]
     ends = np.cumsum([len(text) + 1 for text in lower])
     codes = np.frombuffer("\n".join(lower).encode("utf-32-le", "surrogatepass"), "<u4")
     kinds = _kinds().take(codes)
