@@ -284,6 +284,36 @@ def test_items_are_kept_out_and_every_hit_is_reported(
     assert report["funnel"]["sources"]["web"]["kept"] == 121
 
 
+def judged(**more: Any) -> CorpusSettings:
+    return SMALL.model_copy(update={"quality": QualitySettings(sources=("web",)), **more})
+
+
+def test_a_reference_of_html_is_learnt_from(inputs: dict[str, list[Path]], tmp_path: Path) -> None:
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
+    for i in range(20):
+        (trusted / f"{i}.html").write_text(f"<html><body><p>{story(i)}</p></body></html>")
+    report = build(inputs, tmp_path / "out", judged(), reference=[trusted])
+    assert report["quality"]["used"] and report["quality"]["reference"] == 20
+
+
+def test_a_reference_that_cannot_be_learnt_from_is_one_clear_error(
+    inputs: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    few = write_jsonl(tmp_path / "few.jsonl", [story(i) for i in range(19)])
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 no")
+    empty = tmp_path / "empty.html"
+    empty.write_text("<html><body></body></html>")
+    for path, told in (
+        (few, "holds 19 texts of the 20"),
+        (broken, r"holds 0 texts of the 20 .*; .*broken\.parquet: Arrow"),
+        (empty, r"holds 0 texts of the 20 .*; empty\.html: extract: empty"),
+    ):
+        with pytest.raises(RegrowError, match=told):
+            build(inputs, tmp_path / "out", judged(), reference=[path])
+
+
 def needs(name: str) -> Callable[..., Any]:
     return pytest.mark.skipif(
         not (SHARED / name).exists(), reason=f"{name} is not there; set REGROW_SHARED"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from regrow.corpus import quality
 from regrow.corpus.engine import Watch
-from regrow.corpus.page import Page, Problems
+from regrow.corpus.extract import extract
+from regrow.corpus.page import Page, Problems, short
 from regrow.corpus.parts import ROW_BITS, Store, columns, once, write_table
 from regrow.corpus.read import read
 from regrow.corpus.stages.job import Job, Pipeline
+from regrow.errors import RegrowError
 from regrow.seeds import derive
 
 LEAST_REFERENCE = 20  # trusted documents that a classifier needs
@@ -82,20 +83,43 @@ def score_part(job: Job, classifier: quality.Classifier, part: str, watch: Watch
     return told
 
 
-def _has_text(page: Page) -> bool:
-    return bool(page.text.strip())
+def _trusted(reference: Sequence[Path], characters: int) -> list[str]:
+    """The texts of the reference, cut short. Raises RegrowError where they are too few."""
+    problems = Problems()
+    texts: list[str] = []
+    for page in read({"reference": reference}, problems):
+        if page.body is not None:
+            _extract(page, problems)
+        if page.text.strip():
+            texts.append(page.text[:characters])
+        if len(texts) == SAMPLE:
+            break
+    if len(texts) < LEAST_REFERENCE:
+        told = [f"; {row['path']}: {row['reason']}" for row in problems.rows[:1]]
+        raise RegrowError(
+            f"the reference {', '.join(map(str, reference))} holds {len(texts)} texts of the "
+            f"{LEAST_REFERENCE} that a quality classifier needs{''.join(told)}; give more, or none"
+        )
+    return texts
+
+
+def _extract(page: Page, problems: Problems) -> None:
+    try:
+        extract(page)
+    except Exception as error:  # whatever a parser raises costs this page only
+        page.reason = short(error)
+    if page.reason:
+        problems.add(page.source, page.location, page.reason)
 
 
 def drop_low_quality(pipeline: Pipeline, reference: Sequence[Path]) -> None:
     """Learn from the reference and a sample of the crawl, and apply the keep rule."""
     settings, store = pipeline.job.settings, pipeline.store
-    found = Problems()
-    trusted = read({"reference": reference}, found) if reference else ()
     read_to = settings.quality.characters
-    texts = [page.text[:read_to] for page in islice(filter(_has_text, trusted), SAMPLE)]
+    texts = _trusted(reference, read_to) if reference else []
     pipeline.map(partial(rank_part, pipeline.job), store.parts)
     pages = _sample(store, read_to)
-    if len(pages) < 2 or len(texts) < LEAST_REFERENCE:
+    if len(pages) < 2 or not texts:
         why = {"used": False, "why": "too few documents", "reference": len(texts)}
         pipeline.notes["quality"] = why
         return
