@@ -85,11 +85,8 @@ def find(claim: Claim, measure: Measure, evidence: Sequence[Evidence]) -> Found 
     means = {label: float(np.mean(values)) for label, values in sides.items()}
     able = None
     if chances and measure.statistic != "detection":
-        of_scores = measure.statistic in (
-            "contrast",
-            "slope",
-        )  # of others matters is in other units
-        above = min(measure.matters, 0.1) if of_scores else 0.1
+        in_scores = measure.statistic in ("contrast", "slope")  # else `matters` has other units
+        above = min(measure.matters, 0.1) if in_scores else 0.1
         able = max(means.values()) >= max(chances) + above
     whole = pooled(list(by_variant.values()))
     twin = pooled(list(twins.values())) if len(twins) == len(by_variant) else None

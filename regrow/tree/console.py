@@ -132,7 +132,7 @@ def show_tree(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
             drawn[row["node"]] = branch
             waiting.remove(row)
     console = _console()
-    console.print(drawn[None], soft_wrap=False)  # a narrow terminal folds and cuts nothing
+    console.print(drawn[None])
     if any(len(row["scores"]) > _HEADLINES for row in rows):
         console.print(f"[dim]all scores: regrow report {escape(name)}[/dim]")
 
