@@ -69,18 +69,18 @@ def write_table(path: Path, columns: Mapping[str, Any], group: int | None = None
 
 
 class Growing:
-    """A Parquet file that tables are added to, in groups of some MB: each group leaves up to 20 kB
+    """A Parquet file that tables are added to, in groups of `group` bytes: each leaves up to 20 kB
     in memory until the file is closed, so that small parts must not be one each."""
 
-    def __init__(self, path: Path, compression: str = "zstd") -> None:
-        self.path, self.compression = path, compression
+    def __init__(self, path: Path, compression: str = "zstd", group: int = GROUP_BYTES) -> None:
+        self.path, self.compression, self.group = path, compression, group
         self._writer: Any = None
         self._held: list[Any] = []
 
     def add(self, table: Any) -> None:
         """Add the rows of an Arrow table; all tables have the same columns."""
         self._held.append(table)
-        if sum(held.nbytes for held in self._held) >= GROUP_BYTES:
+        if sum(held.nbytes for held in self._held) >= self.group:
             self._write()
 
     def _write(self) -> None:

@@ -17,13 +17,14 @@ from regrow.corpus.parts import ROW_BITS, Growing, once, read_between, write_tab
 from regrow.corpus.stages.job import Job, Pipeline
 
 RUN = 64  # parts
+GROUP_BYTES = 1 << 20  # of a run's table: workers write it, who have less room than the parent
 
 
 def _gather(job: Job, stage: str, to: str, first: int, watch: Watch) -> None:
     import pyarrow.parquet as pq
 
     def make(path: Path) -> None:
-        table = Growing(path, compression="lz4")
+        table = Growing(path, compression="lz4", group=GROUP_BYTES)
         parts = job.store.parts[first : first + RUN]
         read = (pq.ParquetFile(job.store.path(stage, part)).read() for part in parts)
         empty = None
