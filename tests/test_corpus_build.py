@@ -144,10 +144,9 @@ def test_a_part_that_is_damaged_in_between_is_made_anew(
 
 @pytest.mark.parametrize(("group", "groups"), [(1 << 20, 1), (100, 20), (250, 7)])
 def test_a_file_grows_in_groups_however_small_its_tables(
-    group: int, groups: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    group: int, groups: int, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("regrow.corpus.parts.GROUP_BYTES", group)
-    file = Growing(tmp_path / "grown.parquet")
+    file = Growing(tmp_path / "grown.parquet", group=group)
     for i in range(20):
         file.add(pa.table({"number": [*range(13 * i, 13 * i + 13)]}))  # 104 bytes
     file.close()
