@@ -16,6 +16,7 @@ from regrow.records import Conversation, Message
 from regrow.tree import edge
 from regrow.tree.recipe import Recipe
 from regrow.tree.stage import StageContext
+from regrow.tree.stages import held
 from regrow.tree.stages.preferences import dpo
 from regrow.tree.stages.verified import grpo
 from regrow.tree.trace import seen_by
@@ -112,3 +113,13 @@ def test_raters_are_part_of_what_a_dpo_node_is_made_of(run: Path) -> None:
     recipe = stage_of(run, PREFERS).recipe
     made = node_inputs(recipe, "leaf", "p", "c", Digests()).values
     assert made["raters.noise"] == 0.5
+
+
+def test_what_rl_gained_is_told_and_where_it_gained_nothing_why() -> None:
+    gold = {"before": 5.0, "after": 5.25, "gain": 0.25, "error": 0.1, "n": 128}
+    (told,) = held.lines({"ppo": {"held_out": {"gold": gold}}})
+    assert told == "held out, PPO: score 5.00 -> 5.25 (error of the change 0.10, n 128)"
+    same = gold | {"after": 5.0, "gain": 0.0, "error": 0.0}
+    (told,) = held.lines({"grpo": {"held_out": {"gold": same}}})
+    assert told.startswith("held out, GRPO: score 5.00 as before; the guard may have kept")
+    assert held.lines({"ppo": {"steps": []}}) == []

@@ -1,4 +1,4 @@
-"""What tuning changes on conversations that it does not learn from: before it, and after."""
+"""What a stage changes on conversations that it does not learn from: before it, and after."""
 
 from __future__ import annotations
 
@@ -82,7 +82,22 @@ def lines(record: Mapping[str, Any]) -> list[str]:
             if form in told
         ]  # fmt: skip
         out.append(f"held out, {name}: " + ", ".join(parts))
-    return out
+    return out + [
+        f"held out, {stage.upper()}: {_gained(record[stage]['held_out']['gold'])}"
+        for stage in ("ppo", "grpo")
+        if "held_out" in record.get(stage, {})
+    ]
+
+
+def _gained(gold: Mapping[str, float]) -> str:
+    """What RL did to the true score of answers. The guard may have kept the weights that it met."""
+    if gold["gain"] == gold["error"] == 0:
+        return (
+            f"score {gold['before']:.2f} as before; the guard may have kept the weights that it "
+            "met, which happens where none did better on the prompts that it watches"
+        )
+    change = f"score {gold['before']:.2f} -> {gold['after']:.2f}"
+    return f"{change} (error of the change {gold['error']:.2f}, n {gold['n']})"
 
 
 def _change(told: Mapping[str, Any]) -> str:
