@@ -16,7 +16,12 @@ from regrow.corpus.build import build, damaged
 from regrow.corpus.engine import Watch
 from regrow.corpus.page import Page
 from regrow.corpus.parts import Growing, read_pages
-from regrow.corpus.settings import CorpusSettings, DeduplicateSettings, QualitySettings
+from regrow.corpus.settings import (
+    CorpusSettings,
+    DeduplicateSettings,
+    QualitySettings,
+    RuleSettings,
+)
 from regrow.corpus.shards import Shards
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
@@ -183,6 +188,39 @@ def test_a_finished_build_is_left_alone_until_it_is_damaged_or_asked_for_differe
     other = SMALL.model_copy(update={"stages": ("rules",)})
     report = build(inputs, out, other)
     assert [row["stage"] for row in report["funnel"]["stages"]] == ["read", "extract", "rules"]
+
+
+def test_a_build_whose_named_files_changed_is_made_anew(
+    inputs: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    words = tmp_path / "bad.txt"
+    words.write_text("person7\n")
+    rules = {"sets": ["c4"], "bad_words": str(words)}
+    settings = SMALL.model_copy(update={"rules": RuleSettings.model_validate(rules)})
+    build(inputs, tmp_path / "out", settings)
+    before = snapshot(tmp_path / "out")
+    words.write_text("person8\n")  # of the same size
+    with pytest.raises(RegrowError, match="other documents or settings"):
+        build(inputs, tmp_path / "out", settings, replace=False)
+    build(inputs, tmp_path / "out", settings)
+    assert snapshot(tmp_path / "out") != before
+
+
+@pytest.mark.parametrize(
+    ("changes", "reference"),
+    [
+        ({"rules": {"bad_words": "nowhere"}}, None),
+        ({"tokenizer": {"path": "nowhere"}}, None),
+        ({}, "nowhere"),
+    ],
+)
+def test_a_named_file_that_is_missing_is_told_before_anything_is_read(
+    inputs: dict[str, list[Path]], tmp_path: Path, changes: dict[str, Any], reference: str | None
+) -> None:
+    trusted = [tmp_path / reference] if reference else []
+    with pytest.raises(RegrowError, match="nowhere"):
+        build(inputs, tmp_path / "out", CorpusSettings.model_validate(changes), reference=trusted)
+    assert not (tmp_path / ".out.work").exists()
 
 
 def test_a_second_build_into_the_same_folder_is_refused_and_costs_the_first_nothing(

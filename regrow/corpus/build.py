@@ -31,6 +31,7 @@ from regrow.corpus.stages.pages import PAGE_STAGES, extract_all, judge_all
 from regrow.corpus.stages.quality import drop_low_quality
 from regrow.corpus.stages.reading import read_all
 from regrow.corpus.stages.repeats import drop_repeats
+from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
 from regrow.files import lock, read_json, sha256_file, sha256_json, write_json, write_jsonl
 from regrow.memory import give_back_always
@@ -217,6 +218,13 @@ def _check(inputs: Mapping[str, Sequence[Path]], settings: CorpusSettings) -> No
                 )
     if settings.quality.sources and settings.quality.model == "fasttext":
         load_fasttext()
+    if settings.rules.bad_words and not Path(settings.rules.bad_words).is_file():
+        raise RegrowError(
+            f"corpus.rules.bad_words: {settings.rules.bad_words} is no file; give one with a word "
+            "a line"
+        )
+    if settings.tokenizer.path:
+        Tokenizer.load(Path(settings.tokenizer.path))
 
 
 def _begun_with(
@@ -226,16 +234,25 @@ def _begun_with(
     items: Sequence[Item],
     reference: Sequence[Path],
 ) -> str:
-    """The hash of all that the output depends on."""
+    """The hash of all that the output depends on. Raises RegrowError for a missing reference."""
+    trusted = list_files({"reference": reference}) if reference else []
+    named = [settings.rules.bad_words, settings.tokenizer.path]
     return sha256_json(
         {
             "regrow": [__version__, FORMAT],
             "settings": settings.model_dump(mode="json", exclude={"jobs", "engine"}),
             "files": [[f.source, f.path, *state] for f, state in zip(files, states)],
             "items": sha256_json([item.to_row() for item in items]),
-            "reference": [[str(p), Path(p).stat().st_size] for p in reference if Path(p).exists()],
+            "reference": [[file.path, *state_of(file)] for file in trusted],
+            "named": [_sums(Path(path)) for path in named if path],
         }
     )
+
+
+def _sums(path: Path) -> list[str]:
+    """The checksums of a file, or of the files of a folder."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [sha256_file(file) for file in files if file.is_file()]
 
 
 def _begin(work: Path, begun: str) -> None:

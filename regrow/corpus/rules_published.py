@@ -6,8 +6,9 @@ other scripts are spared or judged by their own punctuation.
 
 from __future__ import annotations
 
+import os
 import re
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from regrow.corpus.shape import TERMINAL, Shape
@@ -123,7 +124,7 @@ def c4(shape: Shape, bad_words: str | None = None) -> str:
         return "curly bracket"
     if "lorem ipsum" in shape.lower:
         return "lorem ipsum"
-    if bad_words and _bad_words(bad_words).search(shape.lower):
+    if bad_words and _bad_words(bad_words, os.stat(bad_words).st_mtime_ns).search(shape.lower):
         return "bad word"
     kept = c4_lines(shape.text)
     sentences = len(_SENTENCES.findall(kept))
@@ -132,8 +133,9 @@ def c4(shape: Shape, bad_words: str | None = None) -> str:
     return "sentences" if sentences < C4_SENTENCES else ""
 
 
-@cache
-def _bad_words(path: str) -> re.Pattern[str]:
+@lru_cache(maxsize=1)
+def _bad_words(path: str, changed: int) -> re.Pattern[str]:
+    """Any of a file's words; it is read anew once it has changed."""
     lines = Path(path).read_text("utf-8").lower().split("\n")
     words = [re.escape(word.strip()) for word in lines if word.strip()]
     return re.compile(rf"(?<!\w)(?:{'|'.join(words) or '(?!)'})(?!\w)")
