@@ -49,7 +49,7 @@ def test_muon_and_adam_follow_torch() -> None:
         loss.backward()
         muon.step(), adam.step()
     for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters()):
-        # Newton-Schulz runs in bf16 in both; batched products round otherwise.
+        # torch's Newton-Schulz runs in bf16, ours in fp32 here.
         torch.testing.assert_close(a, b, atol=3e-3, rtol=0, msg=name)
     torch.testing.assert_close(ours.embedding, theirs.embedding, atol=2e-3, rtol=0)
 
@@ -63,7 +63,10 @@ def test_muon_of_one_matrix_is_torch_muon_but_for_bf16_rounding(shape: tuple[int
     first = torch.zeros_like(ours)
     for _ in range(3):
         grad = torch.randn(2, *shape, generator=generator)
-        rules.muon(ours, grad, first, rate=0.02, decay=0.1, momentum=0.95, steps=5)
+        rules.muon(
+            ours, grad, first,
+            rate=0.02, decay=0.1, momentum=0.95, steps=5, dtype=torch.bfloat16,
+        )  # fmt: skip
         for weight, g in zip(theirs, grad):
             weight.grad = g.clone()
         torchs.step()
@@ -203,17 +206,39 @@ def test_muon_in_small_parts_is_muon_at_once(monkeypatch: pytest.MonkeyPatch) ->
         torch.testing.assert_close(a, b, atol=1e-3, rtol=0, msg=name)
 
 
-def test_orthogonalise_brings_all_singular_values_near_one() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_orthogonalise_brings_all_singular_values_near_one(dtype: torch.dtype) -> None:
     x = torch.randn(3, 24, 16, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(orthogonalise(x).float())
+    values = torch.linalg.svdvals(orthogonalise(x, 5, dtype).float())
     assert values.min() > 0.6
     assert values.max() < 1.3
 
 
 def test_orthogonalising_side_by_side_is_orthogonalising_alone() -> None:
     x = torch.randn(4, 8, 20, generator=torch.Generator().manual_seed(0))
-    alone = torch.cat([orthogonalise(m[None]) for m in x])
-    torch.testing.assert_close(orthogonalise(x), alone, atol=2e-2, rtol=0)
+    alone = torch.cat([orthogonalise(m[None], 5, torch.bfloat16) for m in x])
+    torch.testing.assert_close(orthogonalise(x, 5, torch.bfloat16), alone, atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("bf16", torch.bfloat16), ("fp32", torch.float32), ("fp16", torch.float32)],
+)
+def test_muon_multiplies_in_bf16_only_where_the_training_does(
+    precision: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+
+    def told(matrices: torch.Tensor, steps: int, dtype: torch.dtype) -> torch.Tensor:
+        seen.add(dtype)
+        return orthogonalise(matrices, steps, dtype)
+
+    monkeypatch.setattr(rules, "orthogonalise", told)
+    model = random_model()
+    optimizer = build(model, OptimSettings(), choose(precision))
+    while not optimizer.count:  # in fp16 the loss scale has to come down first
+        one_step(optimizer, model, 0)
+    assert seen == {dtype}
 
 
 @pytest.mark.parametrize("precision", [FP32, BF16, choose("fp16")], ids=["fp32", "bf16", "fp16"])

@@ -134,6 +134,7 @@ class Optimizer:
 
     def _muon(self, scale: float) -> None:
         s, t = self.settings, self.trainable
+        half = t.precision.dtype == torch.bfloat16  # fp16 has too little range for the products
         for names in self.groups.muon:
             rules.muon(
                 t.segment(t.master, names),
@@ -143,6 +144,7 @@ class Optimizer:
                 decay=s.decay,
                 momentum=s.momentum,
                 steps=s.newton_schulz_steps,
+                dtype=torch.bfloat16 if half else torch.float32,
             )
 
     def _adam(self, scale: float) -> None:

@@ -69,11 +69,14 @@ def _measured(device: torch.device, threads: int) -> Precision:
     # fp16 only off the CPU: no CPU known to us has it fast without bf16, and most emulate it.
     names = ("bf16", "fp32") if device.type == "cpu" else ("bf16", "fp16", "fp32")
     size = 512 if device.type == "cpu" else 4096  # a small product would time the launch
+    # What is emulated shows in a small product already: a large one takes a quarter of a second.
+    rate = {name: gemm_rate(DTYPES[name], size // 4, device=device) for name in names}
+    likely = [name for name in names if rate[name] > rate["fp32"] / 4 or name == "fp32"]
     # Alternate, so that a busy machine slows all alike.
     rounds = [
-        {name: gemm_rate(DTYPES[name], size, device=device) for name in names} for _ in range(3)
+        {name: gemm_rate(DTYPES[name], size, device=device) for name in likely} for _ in range(3)
     ]
-    rate = {name: max(one[name] for one in rounds) for name in names}
+    rate |= {name: max(one[name] for one in rounds) for name in likely}
     chosen = next((n for n in names if rate[n] > WORTH_IT * rate["fp32"]), "fp32")
     why = f"{chosen}: half-precision products are not faster here"
     if chosen != "fp32":

@@ -12,17 +12,15 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 LEAST_SIZE, LEAST_ROOT = 1e-3, 1e-15
 
 
-def orthogonalise(matrices_nrc: Tensor, steps: int = 5) -> Tensor:
-    """Nearly the orthogonal factor of each of n matrices, by Newton-Schulz in bf16."""
+def orthogonalise(matrices_nrc: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+    """Nearly the orthogonal factor of each of n matrices, by Newton-Schulz in `dtype`."""
     a, b, c = NEWTON_SCHULZ
-    x = matrices_nrc.bfloat16()
+    x = matrices_nrc.to(dtype)
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.transpose(1, 2)
-    x = (
-        x
-        / torch.linalg.vector_norm(x.float(), dim=(1, 2), keepdim=True).clamp_(min=1e-7).bfloat16()
-    )
+    norm = torch.linalg.vector_norm(x.float(), dim=(1, 2), keepdim=True)
+    x = x / norm.clamp_(min=1e-7).to(dtype)
     for _ in range(steps):
         gram = torch.bmm(x, x.transpose(1, 2))
         update = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
@@ -39,15 +37,17 @@ def muon(
     decay: float,
     momentum: float,
     steps: int,
+    dtype: torch.dtype,
 ) -> None:
     """Nesterov momentum made orthogonal, for n matrices of one shape at once.
 
-    Equals torch.optim.Muon but for bf16 rounding. Ours because it works on the flat buffers, and
-    one product for all matrices of a shape makes the step 1.14 times as fast as torch's at width
-    192, 1.05 times at 384 and about even at 768 (benchmarks/optim.py).
+    In bf16 it equals torch.optim.Muon but for rounding; processors that only emulate bf16 are many
+    times slower in it than in fp32. Ours because it works on the flat buffers, and one product for
+    all matrices of a shape makes the step 1.14 times as fast as torch's at width 192, 1.05 times at
+    384 and about even at 768 (benchmarks/optim.py).
     """
     first_nrc.lerp_(grad_nrc, 1 - momentum)
-    update = orthogonalise(grad_nrc.lerp(first_nrc, momentum), steps)
+    update = orthogonalise(grad_nrc.lerp(first_nrc, momentum), steps, dtype)
     stretch = max(1.0, weight_nrc.shape[1] / weight_nrc.shape[2]) ** 0.5
     weight_nrc.mul_(1 - rate * decay).add_(update, alpha=-rate * stretch)
 
