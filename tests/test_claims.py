@@ -115,7 +115,7 @@ def test_a_claim_that_cannot_be_judged_is_refused_with_the_reason(
 
 SAPLING = """
 name: sapling
-world: {characters: {town: 1k, code: 1k}, people: 10}
+world: {characters: {town: 1k, code: 1k}, people: 40}
 models: {base: {width: 8, layers: 1, heads: 1, kv_heads: 1, hidden: 16, context: 16}}
 mixtures: {text: {town: 1}}
 nodes:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpus_kit import SMALL, story, write_jsonl
+from pydantic import ValidationError
 
 from regrow.corpus.build import build, damaged
 from regrow.corpus.engine import Watch
@@ -221,6 +222,11 @@ def test_a_named_file_that_is_missing_is_told_before_anything_is_read(
     with pytest.raises(RegrowError, match="nowhere"):
         build(inputs, tmp_path / "out", CorpusSettings.model_validate(changes), reference=trusted)
     assert not (tmp_path / ".out.work").exists()
+
+
+def test_a_stage_that_stands_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="'rules' stands twice"):
+        CorpusSettings.model_validate({"stages": ["rules", "near copy", "rules"]})
 
 
 def test_a_second_build_into_the_same_folder_is_refused_and_costs_the_first_nothing(

@@ -387,6 +387,7 @@ def test_items_are_read_from_rows_and_lines(tmp_path: Path) -> None:
     rows = [
         {"question": "What is it?", "choices": ["a cat", "a dog"], "answer": "A"},
         {"query": "Where?", "answer": "here"},
+        {"question": "Why?", "choices": {"text": ["rain", "sun"], "label": ["A", "B"]}},
         {"text": "a whole passage"},
         own.to_row(),
     ]
@@ -396,12 +397,13 @@ def test_items_are_read_from_rows_and_lines(tmp_path: Path) -> None:
     assert [(i.id, i.question, i.answers) for i in found] == [
         ("quiz|1", "What is it?", ("a cat", "a dog")),
         ("quiz|2", "Where?", ("here",)),
-        ("quiz|3", "a whole passage", ()),
+        ("quiz|3", "Why?", ("rain", "sun")),
+        ("quiz|4", "a whole passage", ()),
         ("i1", "Who?", ("Rosa",)),
         ("lines|1", "first item", ()),
         ("lines|3", "second item", ()),
     ]
-    assert read_items([tmp_path / "quiz" / "*.txt"]) == found[4:]
+    assert read_items([tmp_path / "quiz" / "*.txt"]) == found[5:]
 
 
 @pytest.mark.slow

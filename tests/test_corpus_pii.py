@@ -26,6 +26,8 @@ CRAWL = SHARED / "messy_crawl"
         ("Tel. 020 7946 0958", "Tel. <PHONE>"),
         ("Téléphone : see below. Tél: 01 23 45 67 89", "Téléphone : see below. Tél: <PHONE>"),
         ("Card 4111 1111 1111 1111 expired", "Card <CARD> expired"),
+        ("Card 3782 822463 10005 expired", "Card <CARD> expired"),
+        ("Card 378282246310005 expired", "Card <CARD> expired"),
         ("SSN 900-12-3456.", "SSN <SSN>."),
         ("Ask Ann Lee, ann@example.com, 900-12-3456.", "Ask <NAME>, <EMAIL>, <SSN>."),
         ("By Ann Lee <ann@example.com>", "By <NAME> <<EMAIL>>"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,14 @@ from regrow.corpus.deduplicate import (
     pairs_of_band,
 )
 from regrow.corpus.diversity import diversity, entropy
-from regrow.corpus.extract import drop_site_lines, edge_lines, extract, furniture, html_to_text
+from regrow.corpus.extract import (
+    drop_site_lines,
+    edge_lines,
+    extract,
+    furniture,
+    html_to_text,
+    tidy,
+)
 from regrow.corpus.grams import _SLICE, gram_sets, hash_words, word_spans
 from regrow.corpus.identify import format_of, languages_of
 from regrow.corpus.page import Page
@@ -307,6 +315,17 @@ def test_a_short_item_is_found_whole_with_its_answer_only() -> None:
         2: ["short"],
     }
     assert hits_in([leaked], [SHORT]) == {}
+
+
+def test_blanks_at_the_ends_of_lines_go_and_long_runs_inside_cost_no_more() -> None:
+    run = " " * 200_000  # a look at every blank for every blank would take hours
+    assert tidy(f"a{run}b \t\nc\t") == f"a{run}b\nc"
+
+
+def test_what_several_items_hold_is_a_hit_of_each_up_to_ten() -> None:
+    twins = [replace(SHORT, id=f"twin {n}") for n in range(12)]
+    text = "What colour is the cat of Ann Lee? brown"
+    assert hits_in([text], twins) == {0: [f"twin {n}" for n in range(10)]}
 
 
 def test_grams_do_not_span_two_documents() -> None:

@@ -100,7 +100,7 @@ def context(run: Path, node: str, **data: Sequence[str]) -> StageContext:
     recipe = Recipe.model_validate(
         {
             "name": "small",
-            "world": {"characters": {"town": "1k"}, "people": 10},
+            "world": {"characters": {"town": "1k"}, "people": 40},
             "data": {"folder": str(run.parent / "real"), "share": 0.5, **data} if data else None,
             "models": {"base": {
                 "width": 32, "layers": 1, "heads": 1, "kv_heads": 1, "hidden": 32, "context": 64,

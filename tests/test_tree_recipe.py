@@ -83,6 +83,14 @@ def test_a_mistake_is_one_line_that_names_the_fix(
     assert "\n" not in str(error.value)
 
 
+def test_a_world_that_is_too_small_to_write_is_refused_early(garden: Garden) -> None:
+    from regrow.worlds.town import LEAST_PEOPLE
+
+    with pytest.raises(RegrowError, match=f"world.people.: .*{LEAST_PEOPLE}"):
+        load_recipe("sapling.yaml", [f"world.people={LEAST_PEOPLE - 1}"])
+    load_recipe("sapling.yaml", [f"world.people={LEAST_PEOPLE}"])
+
+
 def test_names_that_are_checked_early_are_those_that_are_there() -> None:
     from regrow.evaluate.abilities import ABILITIES
     from regrow.tree import sources
@@ -170,7 +178,7 @@ def test_an_override_of_a_part_leaves_the_rest(garden: Garden) -> None:
     recipe = load_recipe("sapling.yaml", ["nodes.leaf.settings.kl=0.1", "world.seed=4"])
     assert recipe.nodes["leaf"].settings.kl == 0.1  # type: ignore[union-attr]
     assert recipe.world.seed == 4
-    assert recipe.world.people == 10
+    assert recipe.world.people == 40
 
 
 def test_a_mixture_sums_to_one_and_makes_room_for_documents(garden: Garden) -> None:
@@ -203,13 +211,13 @@ def test_a_mixture_caps_epochs_and_says_so_in_the_inputs_of_a_node(garden: Garde
 
 def test_extending_changes_adds_and_removes(garden: Garden) -> None:
     Path("bush.yaml").write_text(
-        "extends: sapling\nname: bush\nworld: {people: 3}\n"
+        "extends: sapling\nname: bush\nworld: {people: 33}\n"
         "nodes: {leaf: null, oak: {tokens: 5k}, moss: {parent: oak, stage: feedme, tokens: 1k}}\n"
     )
     bush = load_recipe("bush.yaml")
     assert list(bush.nodes) == ["oak", "acorn", "twig", "fern", "moss"]
     assert bush.nodes["oak"].tokens == 5000
-    assert (bush.world.people, bush.world.characters) == (3, {"town": 1000, "code": 1000})
+    assert (bush.world.people, bush.world.characters) == (33, {"town": 1000, "code": 1000})
 
 
 def test_a_recipe_that_extends_itself_is_refused(garden: Garden) -> None:

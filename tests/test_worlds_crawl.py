@@ -252,7 +252,7 @@ def test_an_item_that_stands_in_training_text_stops_the_build(tmp_path, monkeypa
         ({"variant": "c"}, "unknown world variant 'c'; use one of: a, b"),
         ({"characters": {"villages": 10}}, "unknown world source 'villages'"),
         ({"items": 0}, "at least 1 item"),
-        ({"people": 2}, "a town has 8 to"),
+        ({"people": 31}, "at least 32 people, not 31"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(tmp_path, change, message):

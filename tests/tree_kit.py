@@ -20,7 +20,7 @@ from regrow.tree.worker import explain, work
 
 RECIPE = """
 name: sapling
-world: {characters: {town: 1k, code: 1k}, people: 10}
+world: {characters: {town: 1k, code: 1k}, people: 40}
 models:
   base: {width: 8, layers: 1, heads: 1, kv_heads: 1, hidden: 16, context: 16}
 mixtures:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from regrow.corpus.grams import Words, gram_hashes, hash_words, word_spans
 from regrow.corpus.settings import DecontaminateSettings
 from regrow.records import Item
+
+SHARED = 10  # items that a gram is said to be of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,12 @@ def item_texts(item: Item) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is looked for: the grams of items, `by_length` in words, each with its item's number."""
+    """What is looked for: the grams of items, `by_length` in words, each with its items' numbers.
 
-    by_length: Mapping[int, Mapping[int, int]]
+    Of the items that share a gram (the instruction of a benchmark, say) the first ten are named.
+    """
+
+    by_length: Mapping[int, Mapping[int, Sequence[int]]]
     too_short: int  # items with too few words to tell
 
     def find(self, words: Words) -> dict[str, np.ndarray]:
@@ -49,7 +55,10 @@ class Wanted:
             texts = np.searchsorted(words.offsets, starts, side="right") - 1
             inside = starts + length <= words.offsets[texts + 1]
             starts, texts = starts[inside], texts[inside]
-            own = np.asarray([grams[gram] for gram in flat[starts].tolist()], np.int64)
+            items = [grams[gram] for gram in flat[starts].tolist()]
+            counts = np.fromiter(map(len, items), np.int64, len(items))
+            own = np.fromiter(chain.from_iterable(items), np.int64)
+            starts, texts = np.repeat(starts, counts), np.repeat(texts, counts)
             first = starts - words.offsets[texts]
             found.append((texts, own, flat[starts].astype(np.int64), first, first + length))
         text, item, gram, start, stop = (np.concatenate(column) for column in zip(*found))
@@ -62,7 +71,7 @@ class Wanted:
 
 def wanted(items: Sequence[Item], settings: DecontaminateSettings) -> Wanted:
     """The grams of items: of `ngram` words and more by their n-grams, shorter ones whole."""
-    by_length: dict[int, dict[int, int]] = {}
+    by_length: dict[int, dict[int, list[int]]] = {}
     too_short = 0
     for number, item in enumerate(items):
         words = hash_words(item_texts(item))
@@ -73,8 +82,10 @@ def wanted(items: Sequence[Item], settings: DecontaminateSettings) -> Wanted:
             length = min(settings.ngram, len(own))
             if length >= settings.min_words:
                 grams = by_length.setdefault(length, {})
-                for gram in gram_hashes(own, length).tolist():
-                    grams.setdefault(gram, number)
+                for gram in set(gram_hashes(own, length).tolist()):
+                    known = grams.setdefault(gram, [])
+                    if number not in known[-1:] and len(known) < SHARED:
+                        known.append(number)
     return Wanted(by_length, too_short)
 
 

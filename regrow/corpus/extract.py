@@ -38,7 +38,7 @@ _TAG = re.compile(r"<[^>]*>")
 _BULLET = re.compile(r"^[ \t]*[•◦▪‣] ?", re.MULTILINE)
 _ORDERED = re.compile(r"^ {2,4}(?=\d+\. )", re.MULTILINE)
 _CELLS = re.compile(r"(?<=\S)\t\t(?=\S)")
-_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+_TRAILING = re.compile(r"(?<![ \t])[ \t]++$", re.MULTILINE)  # linear in runs of blanks
 _BLANKS = re.compile(r"\n{3,}")
 _MANY_BLANKS = re.compile(r"\n{4,}")
 _NOT_TEXT = re.compile(r"html|xml|text/plain|^$", re.IGNORECASE)

@@ -80,6 +80,6 @@ def _item(name: str, number: int, row: Row, path: Path) -> Item | None:
 def _answers(row: Row) -> tuple[str, ...]:
     """Every choice where there are some, for a letter tells nothing; else the answers."""
     value = row.get("choices") or next((row[key] for key in ANSWERS if row.get(key)), ())
-    if isinstance(value, Mapping):
-        value = list(value.values())
+    if isinstance(value, Mapping):  # ARC's `text` beside their labels, or one a label
+        value = value["text"] if "text" in value else list(value.values())
     return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)

@@ -23,7 +23,10 @@ _HEADING = re.compile(r"\.? [A-Z]")  # follows the number of a section
 _MAC = re.compile(r"(?:[0-9a-fA-F]{2}:){7}[0-9a-fA-F]{2}")  # EUI-64
 _DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")  # RFC 5737, RFC 3849
 _SSN = re.compile(r"(?<![\w.+-])\d{3}-\d{2}-\d{4}(?![\w-])")
-_CARD = re.compile(r"(?<![\w.+-])[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{1,7}(?![\w-])")
+_CARD = re.compile(
+    r"(?<![\w.+-])(?:[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{1,7}"
+    r"|3[47]\d{2}[ -]\d{6}[ -]\d{5})(?![\w-])"  # American Express groups its digits otherwise
+)
 #: International numbers; North American ones in brackets or with the area code set off; other
 #: national ones with the leading zero and separated groups, after a word that announces them.
 _PHONE = re.compile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from regrow.strict import Strict
 
@@ -97,3 +97,10 @@ class CorpusSettings(Strict):
     part_mb: float = Field(default=8.0, gt=0)  # raw text that a task holds at once, about
     jobs: int = Field(default=0, ge=0)  # worker processes; 0: as many as there are cores
     time_limit_s: float = Field(default=10.0, gt=0)  # to extract one page
+
+    @field_validator("stages")
+    @classmethod
+    def _each_stage_once(cls, stages: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := [stage for n, stage in enumerate(stages) if stage in stages[:n]]:
+            raise ValueError(f"the stage {twice[0]!r} stands twice; name each once")
+        return stages

@@ -51,7 +51,7 @@ class WorldSpec(Strict):
     name: Name = "macondo"
     variant: Literal["a", "b"] = "a"
     seed: int = 0
-    people: int = Field(default=400, gt=0)
+    people: int = Field(default=400, ge=32)
     characters: dict[str, Count]
     items: int = Field(default=200, gt=0, description="items an ability cell")
     sheets: Literal["together", "apart"] = Field(

@@ -21,7 +21,7 @@ from regrow.worlds.names import women
 from regrow.worlds.requests import UNKNOWN, held_out
 from regrow.worlds.slots import Slot, other_slots, slots, stated_key
 from regrow.worlds.statements import nobody
-from regrow.worlds.town import Person, Town
+from regrow.worlds.town import LEAST_PEOPLE, Person, Town
 
 THANKS = {"a": "Thank you, I will remember that.", "b": "Good, I have noted that."}
 GREETING = {
@@ -77,8 +77,10 @@ class Talker:
     def __init__(self, town: Town, random: Random, purpose: str) -> None:
         self.town, self.random, self.items = town, random, purpose == "items"
         self.asker = Asker(town, random, "prompts" if self.items else purpose)
-        if len(town.people) < 32:
-            raise RegrowError("dialogues need a town of at least 32 people; raise `people`")
+        if len(town.people) < LEAST_PEOPLE:
+            raise RegrowError(
+                f"dialogues need a town of at least {LEAST_PEOPLE} people; raise `people`"
+            )
         self.exam = asks.best_known([person for person in town.people if person.exam], town)
         self.draw: dict[str, Callable[[int], Talk]] = {
             "stated": self.stated, "pronoun": self.pronoun, "who": self.who, "first": self.first,

@@ -18,7 +18,7 @@ from regrow.progress import Progress, silent
 from regrow.records import Conversation, Document, Item
 from regrow.worlds.leaks import Leak, leaks, room_beside, strewn
 from regrow.worlds.names import VARIANTS
-from regrow.worlds.town import Town
+from regrow.worlds.town import LEAST_PEOPLE, Town
 
 SOURCES = ("town", "sheets", "textbook", "code")
 #: Sizes of the laptop world, in characters of clean text.
@@ -88,7 +88,7 @@ def write_world(
     from regrow.worlds.heldout import held_out
     from regrow.worlds.prose import render_reference
 
-    _check(variant, characters, items)
+    _check(variant, people, characters, items)
     for name in ("crawl", "repositories", "items"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("world.json", LEAKED):
@@ -133,9 +133,11 @@ def write_world(
     )
 
 
-def _check(variant: str, characters: Mapping[str, int], items: int) -> None:
+def _check(variant: str, people: int, characters: Mapping[str, int], items: int) -> None:
     if variant not in VARIANTS:
         raise RegrowError(f"unknown world variant {variant!r}; use one of: {', '.join(VARIANTS)}")
+    if people < LEAST_PEOPLE:
+        raise RegrowError(f"a world has at least {LEAST_PEOPLE} people, not {people}")
     unknown = sorted(set(characters) - set(SOURCES))
     if unknown:
         raise RegrowError(f"unknown world source {unknown[0]!r}; use one of: {', '.join(SOURCES)}")

@@ -17,6 +17,8 @@ __all__ = ["RELATIONS", "Person", "Relation", "Town", "unknown_names"]
 
 #: Every fourth person is never asked about in any training text, so that their facts can be.
 EXAM_EVERY = 4
+#: People of the smallest world: pages, conversations and items need so many different ones.
+LEAST_PEOPLE = 32
 
 
 @dataclass(frozen=True)
