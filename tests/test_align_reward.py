@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,20 @@ def test_demonstrations_score_nothing_on_average_and_one_epoch_is_usual(tmp_path
     scores = score_rows(model, shown, 0)
     assert scores.mean() == pytest.approx(0, abs=1e-5)
     assert scores.std() > 0.01
+
+
+def test_a_fit_does_not_go_on_with_other_rankings(tmp_path: Path) -> None:
+    learn = [Ranked(((1, 2), (3, n)), (1.0, 0.0)) for n in range(4, 12)]
+    settings = TrainSettings(total=8, rows=2, seed=0, precision="fp32", every=1)
+
+    def fit(ranked: list[Ranked]) -> None:
+        model = RewardModel(Decoder(CONFIG, seed=3), seed=1)
+        fit_reward(model, ranked, [], settings, tmp_path, pad=0, held=0)
+
+    fit(learn)
+    fit(learn)
+    with pytest.raises(RegrowError, match="differs in data"):
+        fit([replace(learn[0], ratings=(0.0, 1.0)), *learn[1:]])
 
 
 def test_a_fit_that_took_no_step_is_no_success(tmp_path: Path) -> None:

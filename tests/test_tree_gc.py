@@ -68,6 +68,7 @@ def test_a_node_that_goes_on_from_its_checkpoints_keeps_them(grown: Garden) -> N
         (grown.run / "leaf" / name).unlink()
     put(grown.run / "leaf/growing.json")
     put(grown.run / "leaf/checkpoints/00000007.safetensors")
+    put(grown.run / "leaf/checkpoints/00000009.safetensors.broken")
     put(grown.run / "leaf/dialogue/model.safetensors")
     (grown.run / "corpus/edge.json").unlink()
     put(grown.run / ".corpus.work/pages/0.parquet")

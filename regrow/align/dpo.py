@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from regrow.align.fit import stepped
-from regrow.align.reward import Ranked, pad_right, ranking_loss
+from regrow.align.reward import Ranked, digest, pad_right, ranking_loss
 from regrow.align.rollouts import token_log_probabilities
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
@@ -102,7 +102,9 @@ def fit_dpo(
             same.append(copy.deepcopy(start).to(model.embedding))
         return batch_loss(model, same[0], batch, pad, beta)
 
-    summary = stepped(train(policy.eval(), loss_of, batch_of, settings, folder, progress), folder)
+    data = f"{digest(learn, sequence)} beta {beta}"
+    summary = train(policy.eval(), loss_of, batch_of, settings, folder, progress, data=data)
+    stepped(summary, folder)
     right, pairs = preferred(policy, start, test, pad)
     return {
         "training": summary.to_dict(), "accuracy": round(right, 4), "pairs": pairs,

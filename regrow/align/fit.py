@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from regrow.align.reward import Ranked, RewardModel, accuracy, batch_loss, score_rows
+from regrow.align.reward import (
+    Ranked,
+    RewardModel,
+    accuracy,
+    batch_loss,
+    digest,
+    score_rows,
+)
 from regrow.align.rows import Rows, TextRows, stack, stack_parts
 from regrow.corpus.mixture import Schedule
 from regrow.corpus.shards import Shards
@@ -137,7 +144,12 @@ def fit_reward(
         return [learn[i] for i in sequence[first : first + rows]]
 
     settings = replace(settings, total=len(sequence), rows=min(settings.rows, len(sequence)))
-    summary = train(model, lambda m, b: batch_loss(m, b, pad), batch_of, settings, folder, progress)
+
+    def loss_of(model: RewardModel, batch: Sequence[Ranked]) -> tuple[torch.Tensor, int]:
+        return batch_loss(model, batch, pad)
+
+    data = digest(learn, sequence)
+    summary = train(model, loss_of, batch_of, settings, folder, progress, data=data)
     stepped(summary, folder)
     model.eval()
     right, pairs = accuracy(model, test, pad)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regrow.errors import RegrowError
-from regrow.files import read_json, write_atomic, write_json
+from regrow.files import read_json, sha256_json, write_atomic, write_json
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.seeds import derive
@@ -67,6 +67,12 @@ class Ranked:
         return [
             (i, j) for i in order for j in order if self.ratings[i] - self.ratings[j] > self.margin
         ]
+
+
+def digest(ranked: Sequence[Ranked], order: Sequence[int] | np.ndarray) -> str:
+    """The hash of rankings in the order that they are learnt from."""
+    told = [(one.rows, one.ratings, one.margin) for one in ranked]
+    return sha256_json([told, np.asarray(order).tolist()])
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:

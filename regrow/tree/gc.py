@@ -76,11 +76,12 @@ def _candidates(run: Path, recipe: Recipe) -> Iterator[tuple[Path, str]]:
             if (run / name).is_dir():
                 yield run / name, "parts of a corpus that is finished"
     yield from _logs(run)
-    for pattern in ("*.broken", ".*.partial"):
-        for path in sorted(run.rglob(pattern)):
-            if path.is_file():
-                broken = pattern == "*.broken"
-                yield path, "set aside as broken" if broken else "a write that was cut off"
+    for path in sorted(run.rglob(".*.partial")):
+        if path.is_file():
+            yield path, "a write that was cut off"
+    for path in sorted(run.rglob("*.broken")):  # of a node that still grows it says what was lost
+        if path.is_file() and not (run / path.relative_to(run).parts[0] / GROWING).is_file():
+            yield path, "set aside as broken"
 
 
 def of_finished(folder: Path) -> Iterator[tuple[Path, str]]:
