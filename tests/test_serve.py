@@ -346,6 +346,33 @@ def test_a_bad_request_names_the_field(
     assert (caught.value.param, caught.value.code) == (param, code)
 
 
+def test_what_is_not_supported_is_called_so(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="presence_penalty is not supported here"):
+        client.completions.create(model="base", prompt="The", presence_penalty=0.5)
+    old: Any = {"functions": [{"name": "f", "parameters": {}}]}
+    for asked in ({"logprobs": True}, old, {"response_format": {"type": "json_object"}}):
+        with pytest.raises(openai.BadRequestError, match=f"{next(iter(asked))} is not supported"):
+            client.chat.completions.create(model="tuned", messages=ask(), **asked)
+
+
+def test_best_of_as_many_as_are_wanted_is_no_wish(client: openai.OpenAI) -> None:
+    answer = client.completions.create(
+        model="base", prompt="The", n=2, max_tokens=2, extra_body={"best_of": 2}
+    )
+    assert len(answer.choices) == 2
+
+
+def test_logprobs_end_where_the_text_does(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "base", "prompt": "The mill", "max_tokens": 8, "temperature": 0}
+    text = client.completions.create(**asked).choices[0].text
+    for end in range(2, len(text)):
+        choice = client.completions.create(**asked, logprobs=1, stop=text[end:]).choices[0]
+        assert choice.logprobs is not None and choice.logprobs.tokens is not None
+        tokens = choice.logprobs.tokens
+        assert "".join(tokens).startswith(choice.text)
+        assert len("".join(tokens[:-1])) < len(choice.text)
+
+
 def test_fields_that_are_null_or_neutral_are_fine(client: openai.OpenAI) -> None:
     neutral: Any = {
         "stop": None, "seed": None, "logprobs": None, "frequency_penalty": 0.0, "logit_bias": {},

@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from regrow.errors import RegrowError
 from regrow.generate.sampler import Completion, Sampling
 from regrow.serve.engine import Engine
-from regrow.serve.requests import MOST, Asked, ChatAsked, CompletionAsked
+from regrow.serve.requests import MOST, UNSUPPORTED, Asked, ChatAsked, CompletionAsked
 from regrow.serve.shapes import ChatShape, TextShape, event, problem
 from regrow.serve.speaker import Speaker
 
@@ -85,6 +85,8 @@ def create_app(nodes: Mapping[str, Path], *, key: str | None = None) -> FastAPI:
     async def completions(asked: CompletionAsked) -> Response:
         speaker = await _speaker(asked, engine)
         prompts = [_text_ids(prompt, speaker) for prompt in asked.prompts()]
+        if asked.best_of not in (None, asked.n):
+            raise Refusal(400, "best_of other than n is not supported", param="best_of")
         if not 1 <= len(prompts) * asked.n <= MOST:
             raise Refusal(400, f"ask for 1 to {MOST} completions at once", param="prompt")
         for prompt in prompts:
@@ -105,7 +107,7 @@ def create_app(nodes: Mapping[str, Path], *, key: str | None = None) -> FastAPI:
                 start = _shown_from(text, prompt, asked.echo)
                 logprobs = None
                 if asked.logprobs is not None:
-                    ids = _without_stop([*prompt, *completion.ids], completion, speaker)
+                    ids = [*prompt, *_shown(completion, speaker)]
                     logprobs = await engine.logprobs(speaker, ids, start, asked.logprobs)
                 echoed = speaker.tokenizer.decode(prompt[start:]) if asked.echo else ""
                 choices.append(shape.choice(len(choices), echoed, completion, logprobs))
@@ -164,6 +166,7 @@ def listen(app: FastAPI, host: str, port: int, says: str) -> None:
             raise RegrowError(
                 f"cannot listen on {host}:{port} ({error.strerror}); choose another --port"
             ) from error
+        listening.listen()  # before it is said, so that who reads it is answered
         port = listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         print(says.replace("{address}", f"http://{shown}:{port}"), flush=True)
@@ -259,10 +262,14 @@ def _shown_from(given: str | list[int], prompt: list[int], echo: bool) -> int:
     return 1 if isinstance(given, str) else 0
 
 
-def _without_stop(ids: list[int], completion: Completion, speaker: Speaker) -> list[int]:
-    """Ids without the one that ended the text, which the text does not show."""
-    ended = completion.ids and completion.ids[-1] in speaker.stop_ids
-    return ids[:-1] if ended else ids
+def _shown(completion: Completion, speaker: Speaker) -> list[int]:
+    """The ids that the text shows something of: not what ended it."""
+    ids = list(completion.ids)
+    if ids and ids[-1] in speaker.stop_ids:
+        return ids[:-1]
+    while ids and len(speaker.tokenizer.decode(ids[:-1])) >= len(completion.text):
+        ids.pop()
+    return ids
 
 
 def _counts(prompts: Sequence[list[int]], found: Sequence[Sequence[Completion]]) -> tuple[int, int]:
@@ -291,6 +298,9 @@ def _add_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "body")
         message = f"{where}: {first['msg']}" if where else str(first["msg"])
+        name = where.partition(".")[0]
+        if name in UNSUPPORTED or (name == "logprobs" and first["type"] == "literal_error"):
+            message = f"{name} is not supported here; leave it out"
         return JSONResponse(problem(message, 400, where or None), 400)
 
     @app.exception_handler(HTTPException)

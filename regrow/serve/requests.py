@@ -12,6 +12,11 @@ from regrow.records import Message
 
 #: The most completions in one request: prompts times n.
 MOST = 128
+#: Fields of OpenAI's that would change the answer and are refused but for their neutral value.
+UNSUPPORTED = (
+    "frequency_penalty", "presence_penalty", "logit_bias", "suffix", "tools", "functions",
+    "response_format",
+)  # fmt: skip
 _NonEmpty = Annotated[str, Field(min_length=1)]
 
 
@@ -76,7 +81,7 @@ class CompletionAsked(Asked):
     max_tokens: int = Field(16, ge=0)
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool = False
-    best_of: Literal[1] = 1
+    best_of: int | None = None  # as many as `n`: all that are drawn are given
     suffix: Literal[""] = ""
 
     def prompts(self) -> list[str | list[int]]:
@@ -116,4 +121,5 @@ class ChatAsked(Asked):
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: Literal[False] = False
     tools: list[Any] = Field(default=[], max_length=0)
+    functions: list[Any] = Field(default=[], max_length=0)
     response_format: dict[Literal["type"], Literal["text"]] = Field(default={"type": "text"})
