@@ -322,7 +322,9 @@ def serve(
 def export_(
     node: Node,
     target: Annotated[Path, typer.Argument(help="A new folder, or a new file NAME.gguf.")],
-    precision: Annotated[str, typer.Option(help="Of a GGUF file: f16, bf16 or f32.")] = "f16",
+    precision: Annotated[
+        str | None, typer.Option(help="Of a GGUF file: f16 (usual), bf16 or f32.")
+    ] = None,
     run: Run = None,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -338,7 +340,9 @@ def export_(
 
     folder = find_node(runs, node, run)
     if target.suffix == ".gguf":
-        said = export_gguf(folder, target, precision)
+        said = export_gguf(folder, target, precision or "f16")
+    elif precision:
+        raise RegrowError("--precision is of GGUF files; leave it out, or name one: NAME.gguf")
     else:
         said = export_node(folder, target)
     print(target)

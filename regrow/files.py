@@ -113,10 +113,12 @@ def sha256_json(value: Any) -> str:
 def lock(folder: Path) -> Iterator[None]:
     """Hold a folder for this process; a second process is refused with one clear line.
 
-    The lock is the operating system's (flock), so a killed process leaves none behind.
+    The lock is the operating system's (flock), so a killed process leaves none behind. A folder
+    that was not there goes again where nothing was put into it.
     """
     import fcntl
 
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
     with open(path, "a+") as file:
@@ -131,4 +133,9 @@ def lock(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            if made and folder.is_dir() and [one.name for one in folder.iterdir()] == [path.name]:
+                path.unlink()
+                folder.rmdir()

@@ -118,6 +118,12 @@ def test_a_file_that_is_not_there_is_named(garden: Garden) -> None:
     assert "there is no no.gguf; give a Hugging Face folder or a GGUF file" in errors
 
 
+def test_a_run_that_cannot_begin_leaves_nothing(garden: Garden) -> None:
+    code, _, errors = garden.call("run", "gsm8k")
+    assert (code, Path("runs/gsm8k").exists()) == (1, False)
+    assert "for node given; give a model's folder or GGUF file: nodes.given.settings" in errors
+
+
 def test_a_tokenizer_larger_than_the_model_is_refused(garden: Garden) -> None:
     write_model(Path("in"), vocab_size=300)
     write_tokenizer(Path("in"))
@@ -133,6 +139,8 @@ def test_a_shape_of_our_own_is_exported_with_a_word_of_warning(garden: Garden) -
     save_model(Decoder(ModelConfig(320, 24, 1, 3, 1, 40, 40, positions="alibi")), Path("ours"))
     code, _, errors = garden.call("export", "ours", "out")
     assert (code, "only regrow loads the folder" in errors) == (0, True)
+    code, _, errors = garden.call("export", "ours", "other", "--precision", "f32")
+    assert (code, "is of GGUF files" in errors, Path("other").exists()) == (1, True, False)
     code, _, errors = garden.call("export", "ours", "out.gguf")
     assert (code, "is no Llama" in errors, Path("out.gguf").exists()) == (1, True, False)
 

@@ -245,11 +245,18 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
 
 
 def test_paths_mean_the_same_from_any_folder(garden: Garden) -> None:
-    recipe = load_recipe("sapling.yaml", ["data.folder=real"], ["texts", "d/*.md", "s3://b/c"])
+    words = [
+        "data.folder=real", "data.ratings.leaf=rated.jsonl", "abilities.own=[a.yaml]",
+        "abilities.data=rows",
+    ]  # fmt: skip
+    recipe = load_recipe("sapling.yaml", words, ["texts", "d/*.md", "s3://b/c"])
     assert recipe.documents is not None and recipe.data is not None
     here = [str(garden.folder / name) for name in ("texts", "d/*.md")]
     assert recipe.documents.paths == (*here, "s3://b/c")
     assert recipe.data.folder == str(garden.folder / "real")
+    assert recipe.data.ratings == {"leaf": str(garden.folder / "rated.jsonl")}
+    assert recipe.abilities.own == (str(garden.folder / "a.yaml"),)
+    assert recipe.abilities.data == str(garden.folder / "rows")
 
 
 def test_recipes_come_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,11 @@ def node_inputs(recipe: Recipe, name: str, parent: str | None, corpus: str,
     node = recipe.nodes[name]
     given: dict[str, Any] = {"stage": node.stage, "settings": node.settings}
     if node.stage == "import":
+        if not Path(node.settings.folder).exists():
+            raise RegrowError(
+                f"there is no {node.settings.folder} for node {name}; give a model's folder or "
+                f"GGUF file: nodes.{name}.settings.folder=PATH"
+            )
         return inputs_of(given | {"folder": digests.paths([node.settings.folder])})
     mixture = getattr(node.settings, "mixture", None)
     return inputs_of(

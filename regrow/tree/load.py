@@ -120,14 +120,17 @@ def _absolute(raw: dict[str, Any]) -> dict[str, Any]:
             return path
         return str(Path(path).expanduser().resolve())
 
-    documents, data = raw.get("documents"), raw.get("data")
-    if isinstance(documents, dict):
+    def all_full(paths: Any) -> Any:
+        if isinstance(paths, dict):
+            return {name: full(path) for name, path in paths.items()}
+        return [full(path) for path in paths] if isinstance(paths, list) else full(paths)
+
+    if isinstance(documents := raw.get("documents"), dict):
         paths = documents.get("paths")
-        paths = [paths] if isinstance(paths, str) else paths
-        if isinstance(paths, list):
-            documents["paths"] = [full(path) for path in paths]
-    if isinstance(data, dict):
-        data["folder"] = full(data.get("folder"))
+        documents["paths"] = all_full([paths] if isinstance(paths, str) else paths)
+    for part, keys in (("data", ("folder", "ratings")), ("abilities", ("own", "data"))):
+        if isinstance(held := raw.get(part), dict):
+            held |= {key: all_full(held[key]) for key in keys if key in held}
     nodes = raw.get("nodes")
     for node in nodes.values() if isinstance(nodes, dict) else ():
         settings = node.get("settings") if isinstance(node, dict) else None
