@@ -155,9 +155,9 @@ def test_an_arm_that_differs_in_more_than_the_ingredient_is_refused(garden: Gard
     with pytest.raises(RegrowError, match=r"wet differs from dry in more .*node.tokens \(100 and"):
         check(claim, evidence.recipes_of(claim))
     elsewhere = kit.claim(
-        arms={"wet": {"node": "wet", "set": {"world.people": 20}}, "dry": {"node": "dry"}}
+        arms={"wet": {"node": "wet", "set": {"world.people": 50}}, "dry": {"node": "dry"}}
     )
-    with pytest.raises(RegrowError, match=r"world.people \(10 and 20\)"):
+    with pytest.raises(RegrowError, match=r"world.people \(40 and 50\)"):
         check(elsewhere, evidence.recipes_of(elsewhere))
 
 
