@@ -5,12 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from regrow.corpus.decontaminate import spans
 from regrow.corpus.grams import split_words
 from regrow.corpus.rules import broken_rule, drop_lines
 from regrow.corpus.settings import RuleSettings
-from regrow.corpus.shape import Shape
+from regrow.corpus.shape import Shape, beyond_ascii
 
 STORY = (
     "The baker of the old town gets up at four in the morning to bake bread for the school.\n"
@@ -199,3 +201,21 @@ def test_chinese_among_many_identifiers_needs_no_english_words() -> None:
         settings = RuleSettings(sets=(chosen,))
         assert broken_rule(text, "prose", settings) == ""
         assert broken_rule(latin, "prose", settings) == name
+
+
+@given(
+    st.text(
+        alphabet=st.sampled_from("ab Z1.\n\t\x00\x85éß’…漢かไລ한ру\ufffd\ue000\ud800𝒜١"),
+        max_size=80,
+    )
+)
+def test_short_cuts_beyond_ascii_see_what_the_patterns_would(text: str) -> None:
+    shape = Shape(text)
+    assert beyond_ascii(text) == "".join(c for c in text if ord(c) > 127)
+    letters = re.findall(r"[^\W\d_]", text)
+    latin = sum(c.isascii() for c in letters)
+    assert shape.latin == (text.isascii() or 2 * latin > len(letters))
+    odd = re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd]", text)
+    if shape.words:
+        found = broken_rule(text, "prose", RuleSettings(min_characters=0))
+        assert (found == "odd characters") == (len(odd) > 0.02 * len(text))

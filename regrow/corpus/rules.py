@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import compress
 
 from regrow.corpus import rules_published as published
 from regrow.corpus.settings import RuleSettings
@@ -55,7 +55,10 @@ class Rule:
 
 def _odd_characters(shape: Shape) -> bool:
     """Control and private characters and the sign of a wrong decoding."""
-    return len(_ODD.findall(shape.text)) > 0.02 * len(shape.text)
+    text = shape.text
+    if text.replace("\n", "").replace("\t", "").isprintable() and "\ufffd" not in text:
+        return False  # which spares the look at every character
+    return len(_ODD.findall(text)) > 0.02 * len(text)
 
 
 def _notices(shape: Shape) -> bool:
@@ -98,7 +101,7 @@ def _few_frequent(shape: Shape) -> bool:
 def _scrambled(shape: Shape) -> bool:
     """Articles stand before prepositions, verbs and articles: once in fifty words."""
     words = shape.words[:1000]
-    after = [b for a, b in pairwise(words) if a in _ARTICLES]
+    after = compress(words[1:], map(_ARTICLES.__contains__, words))
     meetings = sum(map(_NEVER_AFTER.__contains__, after))
     return meetings >= 3 and 50 * meetings > len(words)
 
@@ -117,10 +120,10 @@ def _repeated_lines(shape: Shape) -> bool:
 
 def _unpunctuated(shape: Shape) -> bool:
     """Words for each sentence end."""
-    if shape.unpunctuated:
-        return False
     if shape.count <= 120 * (1 + shape.text.count(". ") + shape.text.count(".\n")):
         return False  # full stops alone are enough
+    if shape.unpunctuated:
+        return False
     return shape.count > 120 * (1 + len(_SENTENCE_END.findall(shape.text)))
 
 

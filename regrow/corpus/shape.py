@@ -18,7 +18,7 @@ CHARACTERS_A_WORD = 2
 TERMINAL = tuple(".!?\"'”’…。！？．」』）】；｡।॥؟۔։።")
 _CHARACTER = re.compile(f"[{SPACELESS}]")
 _UNPUNCTUATED = re.compile(r"[\u0e00-\u0e7f\u0e80-\u0eff]")  # Thai, Lao: a space ends a sentence
-_LATIN = re.compile(r"[A-Za-z]")
+_NOT_LATIN = bytes(code for code in range(128) if not chr(code).isalpha())
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -35,7 +35,7 @@ class Shape:
         self.lines = [line for line in map(str.strip, text.split("\n")) if line]
         characters = 0
         words = self.lower
-        if not text.isascii() and _CHARACTER.search(words):
+        if _CHARACTER.search(beyond_ascii(words)):
             words, characters = _CHARACTER.subn(r" \g<0> ", words)
         self.words = words.split()
         #: A good part of the words are characters of a script without spaces.
@@ -86,13 +86,14 @@ class Shape:
     def latin(self) -> bool:
         """Most letters of the start are Latin, as a rule on English words expects."""
         head = self.text[:2000]
-        return head.isascii() or 2 * len(_LATIN.findall(head)) > len(_LETTER.findall(head))
+        latin = len(head.encode("ascii", "ignore").translate(None, _NOT_LATIN))
+        return head.isascii() or latin > len(_LETTER.findall(beyond_ascii(head)))
 
     @cached_property
     def unpunctuated(self) -> bool:
         """The script marks no sentence ends (Thai, Lao)."""
         head = self.text[:2000]
-        return not head.isascii() and len(_UNPUNCTUATED.findall(head)) > 0.2 * len(head)
+        return len(_UNPUNCTUATED.findall(beyond_ascii(head))) > 0.2 * len(head)
 
     @cached_property
     def line_ends(self) -> float:
@@ -155,6 +156,14 @@ class Shape:
         for shift in range(n):
             inside[again + shift] = True
         return float(self.lengths[inside].sum()) / self.characters
+
+
+def beyond_ascii(text: str) -> str:
+    """The characters beyond ASCII, in order: few in most texts, where patterns are slow."""
+    if text.isascii():
+        return ""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    return codes[codes > 127].tobytes().decode("utf-32-le", "surrogatepass")
 
 
 def repeats(parts: list[str], characters: int) -> tuple[float, float]:
