@@ -85,6 +85,12 @@ def test_what_a_run_gained_is_told_by_prompts_that_chose_nothing(tmp_path: Path)
     assert {"held_gold", "held_gold_error", "held_reward", "held_kl"} <= kept.keys()
     assert figures["steps"][0]["held_kl"] == 0
     assert figures["last"]["held_kl"] > 0
+    drawn = held["sampled"]["gold"]
+    assert (drawn["n"], drawn["before"] != held["gold"]["before"]) == (4, True)
+    ones = np.ones(8)  # two answers a prompt
+    by_hand = run._changes((np.arange(8.0), ones), (np.arange(8.0) + 1, 3 * ones))
+    assert (by_hand["gold"]["before"], by_hand["gold"]["after"]) == (3.5, 4.5)
+    assert (by_hand["reward"]["gain"], by_hand["reward"]["n"]) == (2.0, 4)
     shown = held["shown"][0]
     assert shown["prompt"] in ("tea", "bad")
     assert shown["gold_before"] == 4.0 - sum(c.isascii() for c in shown["before"])

@@ -123,3 +123,6 @@ def test_what_rl_gained_is_told_and_where_it_gained_nothing_why() -> None:
     (told,) = held.lines({"grpo": {"held_out": {"gold": same}}})
     assert told.startswith("held out, GRPO: score 5.00 as before; the guard may have kept")
     assert held.lines({"ppo": {"steps": []}}) == []
+    drawn = {"gold": gold | {"before": 4.0, "after": 4.5}}
+    _, told = held.lines({"ppo": {"held_out": {"gold": gold, "sampled": drawn}}})
+    assert told.startswith("held out, PPO, as sampled in training: score 4.00 -> 4.50 (")

@@ -27,6 +27,10 @@ from regrow.train.precision import Precision
 
 #: How many answers before and after a run are kept for people to read.
 SHOWN = 5
+#: The gold score and the worth of each answer.
+Judged = tuple[np.ndarray, np.ndarray]
+#: Answers a prompt that tell what sampled answers gained.
+SAMPLED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ class Actor:
             return np.zeros(0)
         return np.asarray(self.truth([d.prompt for d in drawn], [d.answer.text for d in drawn]))
 
-    def judged(self, drawn: Sequence[Drawn]) -> tuple[np.ndarray, np.ndarray]:
+    def judged(self, drawn: Sequence[Drawn]) -> Judged:
         """Gold score and worth of each answer."""
         worth = self.worth(drawn)
         return (self.golds(drawn) if self.apart else worth), worth
@@ -179,27 +183,46 @@ class Actor:
         }  # fmt: skip
 
     def compare(self) -> dict[str, Any]:
-        """What the run gained on the prompts held out, by their likeliest answers."""
+        """What the run gained on the prompts held out: by the likeliest answers, and as `sampled`
+        by the mean over `SAMPLED` answers a prompt at the temperature of training, which is what
+        the policy is trained to raise."""
         if not self.aside.held:
             return {}
-        was, now = (
-            draw(model, self.tokenizer, self.aside.held, length=self.loop.length)
-            for model in (self.reference, self.policy)
-        )
-        (gold_was, worth_was), (gold_now, worth_now) = self.judged(was), self.judged(now)
-        shown = [
+        was, now = self._both(0.0, 1)
+        judged = self.judged(was), self.judged(now)
+        gained: dict[str, Any] = self._changes(*judged)
+        if self.temperature:
+            sampled = map(self.judged, self._both(self.temperature, SAMPLED))
+            gained["sampled"] = self._changes(*sampled)
+        golds = zip(*(gold.tolist() for gold, _ in judged))
+        gained["shown"] = [
             {
                 "prompt": _read(one.prompt), "before": one.answer.text,
-                "after": two.answer.text, "gold_before": float(x), "gold_after": float(y),
+                "after": two.answer.text, "gold_before": x, "gold_after": y,
             }
-            for one, two, x, y in list(zip(was, now, gold_was, gold_now))[:SHOWN]
+            for one, two, (x, y) in list(zip(was, now, golds))[:SHOWN]
         ]  # fmt: skip
+        return gained
+
+    def _both(self, temperature: float, samples: int) -> list[list[Drawn]]:
+        """Answers of the start and of the policy to the prompts held out."""
+        return [
+            draw(
+                model, self.tokenizer, self.aside.held, length=self.loop.length,
+                temperature=temperature, seed=derive(self.seed, "compared"), samples=samples,
+            )
+            for model in (self.reference, self.policy)
+        ]  # fmt: skip
+
+    def _changes(self, was: Judged, now: Judged) -> dict[str, Any]:
+        """What gold and worth gained on the prompts held out, by the mean of a prompt's answers."""
         topics = [topic(prompt) for prompt in self.aside.held]
-        gained = {
-            "gold": change(gold_was, gold_now, topics),
-            "reward": change(worth_was, worth_now, topics),
-        }
-        return gained | {"shown": shown}
+
+        def mean(values: np.ndarray) -> np.ndarray:
+            return values.reshape(len(topics), -1).mean(1)
+
+        names = ("gold", "reward")
+        return {name: change(mean(x), mean(y), topics) for name, x, y in zip(names, was, now)}
 
 
 def _read(prompt: Conversation) -> str:

@@ -76,6 +76,12 @@ def _block(name: str, told: Mapping[str, Any]) -> str:
         f"Gold {gold['before']:.2f} → {gold['after']:.2f}, a gain of {gold['gain']:+.2f} "
         f"±{gold['error']:.2f} (standard error, {gold['n']} prompts)."
     )
+    if sampled := told["held_out"].get("sampled"):
+        drawn = sampled["gold"]
+        said += (
+            f" As sampled in training {drawn['before']:.2f} → {drawn['after']:.2f} "
+            f"({drawn['gain']:+.2f} ±{drawn['error']:.2f})."
+        )
     if guard:
         times = {0: "never", 1: "once"}.get(guard["returned"], f"{guard['returned']} times")
         said += f" The guard sent the policy back {times}."

@@ -82,11 +82,13 @@ def lines(record: Mapping[str, Any]) -> list[str]:
             if form in told
         ]  # fmt: skip
         out.append(f"held out, {name}: " + ", ".join(parts))
-    return out + [
-        f"held out, {stage.upper()}: {_gained(record[stage]['held_out']['gold'])}"
-        for stage in ("ppo", "grpo")
-        if "held_out" in record.get(stage, {})
-    ]
+    for stage in ("ppo", "grpo"):
+        told = record.get(stage, {}).get("held_out")
+        if told:
+            out.append(f"held out, {stage.upper()}: {_gained(told['gold'])}")
+        if told and told["gold"] != (drawn := told.get("sampled", told)["gold"]) and drawn["error"]:
+            out.append(f"held out, {stage.upper()}, as sampled in training: {_gained(drawn)}")
+    return out
 
 
 def _gained(gold: Mapping[str, float]) -> str:
