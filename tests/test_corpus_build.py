@@ -317,6 +317,7 @@ def test_items_are_kept_out_and_every_hit_is_reported(
     report = build(inputs, tmp_path / "out", SMALL, items=[item])
     found = report["contamination"]
     assert (found["items_hit"], found["documents_hit"]) == ({"knowledge": 1}, 1)
+    assert list(read_jsonl(tmp_path / "out/contamination.jsonl")) == found["hits"]
     assert found["hits"][0]["item"] == "k1" and found["hits"][0]["text"].startswith("In the year")
     assert report["funnel"]["sources"]["web"]["reasons"]["contaminated: dropped"] == 1
     spared = SMALL.model_copy(

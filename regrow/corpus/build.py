@@ -23,7 +23,7 @@ from regrow.corpus.readers.files import InputFile, list_files, state_of
 from regrow.corpus.settings import CorpusSettings
 from regrow.corpus.shards import check_source_name
 from regrow.corpus.stages import counting, tokens
-from regrow.corpus.stages.contamination import drop_contaminated
+from regrow.corpus.stages.contamination import drop_contaminated, write_hits
 from regrow.corpus.stages.exact import drop_exact
 from regrow.corpus.stages.job import Job, Pipeline
 from regrow.corpus.stages.near import drop_near
@@ -39,7 +39,7 @@ from regrow.progress import Progress, silent
 from regrow.records import Item
 
 SMALL = 4 << 20  # bytes of input that do not pay for starting workers
-FORMAT = 3  # of what stages leave for each other: work of another format is begun anew
+FORMAT = 4  # of what stages leave for each other: work of another format is begun anew
 #: How long phases take beside each other, as measured; the others take 1.
 WORK = {"extract": 5, "rules": 3, "language": 2, "identify": 4, "near copy": 3, "tokenizer": 2,
         "shards": 3, "count": 2}  # fmt: skip
@@ -189,6 +189,7 @@ def _finish(
         manifest = tokens.tokenise(pipeline, sources, heldout, tokenizer, finished / "tokens")
         tokenizer.save(finished)
         tokens.write_documents(pipeline, finished, heldout)
+        write_hits(pipeline, finished)
     report |= {
         "tokens": tokens.token_counts(manifest) | {"fertility": tokens.fertility_of(pipeline)},
         "heldout": len(heldout),

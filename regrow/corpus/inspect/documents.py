@@ -138,6 +138,8 @@ def contamination(
     facts += f"; {told.get('documents_hit', 0):,} documents held one."
     pairs = [_hit(hit, by_id.get(hit["document"]), texts) for hit in hits[:HITS]]
     more = f"<p>{len(pairs)} of {len(hits)} listed hits are shown.</p>" if len(hits) > HITS else ""
+    if told.get("hits_listed"):
+        more += f"<p>All hits stand in <code>{escape(told['hits_listed'])}</code>.</p>"
     if any(not _text(hit, texts) for hit in hits):
         more += (
             "<p class='empty'>The report holds no text of some items; give them with "

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from regrow.corpus import decontaminate
 from regrow.corpus.engine import Watch
 from regrow.corpus.grams import hash_words
 from regrow.corpus.page import Page
-from regrow.corpus.parts import column, once, write_pages, write_table
+from regrow.corpus.parts import Store, column, once, write_pages, write_table
 from regrow.corpus.stages.job import Job, Pipeline
+from regrow.files import read_jsonl, write_jsonl
 from regrow.records import Item
 
-LISTED = 1000  # hits written out in the report
+HITS = "contamination.jsonl"  # of a finished corpus: every hit
+LISTED = 1000  # hits written out in the report as well
 #: What the report says where there is nothing to look for.
 NOTHING: dict[str, Any] = {
     "items": 0, "items_too_short": 0, "common_grams_ignored": 0, "items_hit": {},
@@ -49,7 +52,7 @@ def cut_part(
     """Replace the texts of a part that hold items by their clean pieces; tells what was found."""
     settings = job.settings.decontaminate
 
-    def make(path: Path) -> dict[str, Any]:
+    def make(path: Path, hits_path: Path) -> dict[str, Any]:
         import pyarrow.parquet as pq
 
         pages = job.store.load(part)
@@ -82,12 +85,25 @@ def cut_part(
                     )
                 )  # fmt: skip
         write_pages(path, pages)
-        return {
-            "documents": len(by_number), "items": sorted(found), "left": left, "hits": listed,
-        }  # fmt: skip
+        write_jsonl(hits_path, listed)
+        return {"documents": len(by_number), "items": sorted(found), "left": left}
 
-    told: dict[str, Any] = once(job.store.path("clean", part), make)
+    told: dict[str, Any] = once(job.store.path("clean", part), make, _hits_of(job.store, part))
     return told
+
+
+def _hits_of(store: Store, part: str) -> Path:
+    """Where the hits in a part are listed."""
+    return store.path("hits", part).with_suffix(".jsonl")
+
+
+def write_hits(pipeline: Pipeline, folder: Path) -> None:
+    """List every hit in a finished corpus, where items were looked for."""
+    if "hits_listed" not in pipeline.notes.get("contamination", {}):
+        return
+    with open(folder / HITS, "wb") as file:
+        for part in pipeline.store.parts:
+            file.write(_hits_of(pipeline.store, part).read_bytes())
 
 
 def _listed(
@@ -131,6 +147,7 @@ def drop_contaminated(pipeline: Pipeline, items: Sequence[Item]) -> None:
     for one in told:
         for source, abilities in one["left"].items():
             left.setdefault(source, Counter()).update(abilities)
+    files = [_hits_of(job.store, part) for part in job.store.parts]
     pipeline.notes["contamination"] = {
         "items": len(items),
         "items_too_short": wanted.too_short,
@@ -138,5 +155,6 @@ def drop_contaminated(pipeline: Pipeline, items: Sequence[Item]) -> None:
         "items_hit": dict(Counter(items[number].ability for number in sorted(found))),
         "documents_hit": sum(one["documents"] for one in told),
         "documents_left": {source: dict(counts) for source, counts in left.items()},
-        "hits": [hit for one in told for hit in one["hits"]][:LISTED],
+        "hits": list(islice(chain.from_iterable(map(read_jsonl, files)), LISTED)),
+        "hits_listed": HITS,
     }
