@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from regrow.corpus.engine import Here
-from regrow.corpus.parts import ROW_BITS, Store, write_table
+from regrow.corpus.parts import ROW_BITS, Store, read_between, write_table
 from regrow.corpus.settings import CorpusSettings
 from regrow.corpus.stages import shuffle
 from regrow.corpus.stages.job import Bucket, Job, Pipeline
@@ -62,3 +64,30 @@ def test_where_no_bucket_found_anything_every_part_has_no_rows(pipeline: Pipelin
     write_table(store.path("found", "none"), {"number": [], "reason": []})
     shuffle.lay_out(pipeline, "found", "number", "laid")
     assert [store.rows("laid", part) for part in store.parts] == [[]] * 5
+
+
+def test_a_sorted_run_is_read_by_ranges_that_hold_every_row_once(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shuffle, "SORTED_ROWS", 8)
+    monkeypatch.setattr(shuffle, "GROUP_BYTES", 200)
+    store, draw = pipeline.store, np.random.default_rng(0)
+    (store.folder / "units").mkdir()
+    every = []
+    for part, rows in zip(store.parts, (40, 0, 25, 1, 0)):
+        hashes = np.sort(draw.integers(0, 2**64, rows, np.uint64))
+        hashes[1:4] = hashes[1:2]  # ties stay together wherever the ranges are cut
+        every += np.sort(hashes).tolist()
+        write_table(store.path("units", part), {"hash": np.sort(hashes)}, 4)
+    shuffle.gather(pipeline, "units", "units-runs", "hash")
+    files = store.files("units-runs")
+    runs = [pq.read_table(path)["hash"].to_pylist() for path in files]
+    assert runs == [sorted(run) for run in runs] and sorted(chain(*runs)) == sorted(every)
+    assert pq.ParquetFile(files[0]).num_row_groups > 1
+    found = [
+        read_between(path, "hash", *Bucket(number, 3).between(64))["hash"].to_pylist()
+        for number in range(3)
+        for path in files
+    ]
+    assert sorted(chain(*found)) == sorted(every)
+    assert max(map(len, found)) < len(every) / 2

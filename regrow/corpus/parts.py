@@ -22,6 +22,7 @@ from regrow.files import read_json, sha256_file, write_json
 
 ROW_BITS = 24  # documents of a part, at most
 GROUP_BYTES = 8 << 20  # of a file that grows
+GROUP_ROWS = 4096  # of a table that is read by ranges of a column
 
 _TYPES = {"str": "string", "bytes | None": "binary", "int": "int64", "float | None": "float32"}
 
@@ -196,21 +197,29 @@ class Store:
         return replace(self, verdicts=(*self.verdicts, stage))
 
 
-def read_between(path: Path, column: str, low: Any, high: Any) -> Any:
-    """The rows of a table sorted by `column` where it is in [low, high)."""
+def read_between(table: Any, column: str, low: Any, high: Any) -> Any:
+    """The rows of a table, a path or an open file, sorted by `column` where it is in [low, high);
+    to the end where `high` is None."""
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(table) if isinstance(table, Path) else table
     place = file.schema_arrow.get_field_index(column)
     groups = []
     for group in range(file.num_row_groups):
         known = file.metadata.row_group(group).column(place).statistics
-        if known is None or not known.has_min_max or (known.min < high and known.max >= low):
+        told = known is not None and known.has_min_max
+        if not told or ((high is None or known.min < high) and known.max >= low):
             groups.append(group)
-    table = file.read_row_groups(groups)
-    inside = pc.and_(pc.greater_equal(table[column], low), pc.less(table[column], high))
-    return table.filter(inside)
+    rows = file.read_row_groups(groups)
+    if not len(rows):
+        return rows  # its columns may have no types
+    kind = rows.schema.field(place).type  # as a plain number 2^63 and more would be refused
+    inside = pc.greater_equal(rows[column], pa.scalar(low, kind))
+    if high is not None:
+        inside = pc.and_(inside, pc.less(rows[column], pa.scalar(high, kind)))
+    return rows.filter(inside)
 
 
 def columns(paths: Iterable[Path], *names: str) -> list[np.ndarray]:

@@ -24,10 +24,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Bucket:
-    """The share of some hashes that one task compares: those with this rest after division."""
+    """The share of some hashes that one task compares: those with this rest after division, or in
+    tables sorted by them those in this range."""
 
     number: int
     count: int
+
+    def between(self, bits: int) -> tuple[int, int | None]:
+        """The share in equal ranges of hashes of so many bits: [low, high), None at the end."""
+        low, high = ((self.number + i << bits) // self.count for i in (0, 1))
+        return low, high if self.number + 1 < self.count else None
 
     def columns(self, paths: Iterable[Path], names: Sequence[str]) -> list[np.ndarray]:
         """Columns of many tables where the first of them, a hash, is of this bucket."""

@@ -14,16 +14,24 @@ from regrow.corpus.extract import drop_site_lines, edge_lines, extract, furnitur
 from regrow.corpus.grams import hash_words
 from regrow.corpus.identify import identify, site_of, wrong_language
 from regrow.corpus.page import Page
-from regrow.corpus.parts import Store, once, read_between, read_pages, write_pages, write_table
+from regrow.corpus.parts import (
+    GROUP_ROWS,
+    Store,
+    once,
+    read_between,
+    read_pages,
+    write_pages,
+    write_table,
+)
 from regrow.corpus.pii import mask_pii
 from regrow.corpus.rules import broken_rule, drop_lines
 from regrow.corpus.settings import CorpusSettings
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
+from regrow.corpus.stages.shuffle import RUN, gather
 from regrow.corpus.vocabulary import Vocabulary
 
 HEAD = 400  # characters kept of every page, for people
 BUCKET_ROWS = 1 << 18  # lines of sites that one task counts
-GROUP_ROWS = 4096  # lines that a task must read to have one host's
 LISTED = 1000  # hosts whose furniture is in the report
 
 
@@ -69,9 +77,8 @@ def _write_lines(path: Path, lines: Mapping[tuple[str, str], int]) -> None:
 def furniture_bucket(job: Job, bucket: Bucket, watch: Watch) -> dict[str, list[str]]:
     """The furniture lines of the hosts of one bucket; hosts with none are left out."""
     hosts: dict[str, Counter[str]] = defaultdict(Counter)
-    low, high = ((bucket.number + i << 32) // bucket.count for i in (0, 1))
-    for path in job.store.files("edges"):
-        table = read_between(path, "sum", low, high)
+    for path in job.store.files("edges-runs"):
+        table = read_between(path, "sum", *bucket.between(32))
         for host, line, n in zip(*(table[name].to_pylist() for name in ("host", "line", "pages"))):
             hosts[host][line] += n
     found: dict[str, list[str]] = {}
@@ -86,12 +93,36 @@ def furniture_bucket(job: Job, bucket: Bucket, watch: Watch) -> dict[str, list[s
     return found
 
 
+def furniture_run(job: Job, first: int, watch: Watch) -> None:
+    """The furniture lines of the hosts of each part of a run, beside the part."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    parts = job.store.parts[first : first + RUN]
+
+    def make(*paths: Path) -> None:
+        edges = [pq.ParquetFile(job.store.path("edges", part)).read(["host"]) for part in parts]
+        rows: list[list[dict[str, str]]] = [[] for _ in parts]
+        for path in job.store.files("furniture"):
+            table = pq.ParquetFile(path).read()
+            for own, hosts in zip(rows, edges):
+                if len(table) and len(hosts):  # columns without rows may have no types
+                    own += table.filter(pc.is_in(table["host"], hosts["host"].unique())).to_pylist()
+        for path, own in zip(paths, rows):
+            write_table(path, {name: [row[name] for row in own] for name in ("host", "line")})
+
+    target, *beside = (job.store.path("furniture-of", part) for part in parts)
+    once(target, make, *beside)
+
+
 def extract_all(pipeline: Pipeline) -> None:
     """Extract every part and find the furniture that hosts repeat."""
     rows = sum(pipeline.map(partial(extract_part, pipeline.job), pipeline.store.parts))
     pipeline.store = pipeline.store.rewritten("extract")
+    gather(pipeline, "edges", "edges-runs", "sum")
     shares = buckets(rows, BUCKET_ROWS)
     told = pipeline.map(partial(furniture_bucket, pipeline.job), shares)
+    pipeline.map(partial(furniture_run, pipeline.job), range(0, len(pipeline.store.parts), RUN))
     found = sorted(item for own in told for item in own.items())
     pipeline.notes["site_lines"] = {"hosts": len(found), "lines": dict(found[:LISTED])}
 
@@ -127,7 +158,7 @@ def judge_part(job: Job, names: tuple[str, ...], target: str, part: str, watch: 
 
     def make(path: Path, *vocabulary: Path) -> int:
         pages = job.store.load(part)
-        lines = _furniture_of(job, pages) if first else {}
+        lines = _furniture_of(job.store, part) if first else {}
         kept = [page for page in pages if not page.reason]
         for page in kept:
             if "html" in page.content_type and page.domain in lines:
@@ -167,13 +198,10 @@ def vocabulary_of(store: Store, part: str) -> Path:
     return store.path("vocabulary", part).with_suffix(".pickle")
 
 
-def _furniture_of(job: Job, pages: list[Page]) -> dict[str, set[str]]:
-    hosts = {page.domain for page in pages}
+def _furniture_of(store: Store, part: str) -> dict[str, set[str]]:
     lines: dict[str, set[str]] = defaultdict(set)
-    for path in job.store.files("furniture"):
-        table = read_between(path, "host", min(hosts, default=""), max(hosts, default="") + "\0")
-        for host, line in zip(table["host"].to_pylist(), table["line"].to_pylist()):
-            lines[host].add(line)
+    for row in store.rows("furniture-of", part):
+        lines[row["host"]].add(row["line"])
     return lines
 
 

@@ -16,12 +16,13 @@ import numpy as np
 
 from regrow.corpus.engine import Watch
 from regrow.corpus.grams import gram_hashes, hash_words, sequence_hashes, word_spans
-from regrow.corpus.parts import once, write_pages, write_table
+from regrow.corpus.parts import GROUP_ROWS, once, read_between, write_pages, write_table
 from regrow.corpus.settings import RepeatSettings
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
-from regrow.corpus.stages.shuffle import lay_out
+from regrow.corpus.stages.shuffle import gather, lay_out
 
 BUCKET_UNITS = 1 << 20  # lines or runs that one task compares
+_UNIT = ("hash", "number", "start", "stop")
 _LINE = re.compile(r"[^\n]+")
 
 
@@ -55,10 +56,9 @@ def units_part(job: Job, stage: str, part: str, watch: Watch) -> int:
                 found.append((hashes, np.full(len(hashes), number), spans))
         none = (np.empty(0, np.uint64), np.empty(0, np.int64), np.empty((0, 2), np.int64))
         hashes, numbers, spans = (np.concatenate(own) for own in zip(none, *found))
-        write_table(
-            path,
-            {"hash": hashes, "number": numbers, "start": spans[:, 0], "stop": spans[:, 1]},
-        )
+        order = np.argsort(hashes, kind="stable")
+        values = (hashes[order], numbers[order], *spans[order].T)
+        write_table(path, dict(zip(_UNIT, values)), GROUP_ROWS)
         return len(hashes)
 
     told: int = once(job.store.path(f"{stage}-units", part), make)
@@ -66,14 +66,9 @@ def units_part(job: Job, stage: str, part: str, watch: Watch) -> int:
 
 
 def _units_of(job: Job, stage: str, bucket: Bucket) -> Iterator[np.ndarray]:
-    import pyarrow.parquet as pq
-
-    for path in job.store.files(f"{stage}-units"):
-        table = pq.read_table(path, partitioning=None)
-        mine = table["hash"].to_numpy() % np.uint64(bucket.count) == bucket.number
-        yield np.stack(
-            [table[name].to_numpy()[mine].astype(np.int64) for name in table.schema.names]
-        )
+    for path in job.store.files(f"{stage}-runs"):
+        table = read_between(path, "hash", *bucket.between(64))
+        yield np.stack([table[name].to_numpy().astype(np.int64) for name in _UNIT])
 
 
 def repeats_bucket(job: Job, stage: str, bucket: Bucket, watch: Watch) -> int:
@@ -96,6 +91,7 @@ def repeats_bucket(job: Job, stage: str, bucket: Bucket, watch: Watch) -> int:
         write_table(
             path,
             {"number": numbers[by_number], "start": starts[found], "stop": stops[found]},
+            GROUP_ROWS,
         )
         return len(found)
 
@@ -151,6 +147,7 @@ def drop_repeats(pipeline: Pipeline, stage: str) -> None:
     """Cut repeated lines or passages out of the documents."""
     job = pipeline.job
     units = sum(pipeline.map(partial(units_part, job, stage), job.store.parts))
+    gather(pipeline, f"{stage}-units", f"{stage}-runs", "hash")
     shares = buckets(units, BUCKET_UNITS)
     found = sum(pipeline.map(partial(repeats_bucket, job, stage), shares))
     lay_out(pipeline, f"{stage}-found", "number", f"{stage}-cuts")

@@ -7,8 +7,11 @@ first, and what the buckets found is laid out by part, a run at a time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,32 +21,52 @@ from regrow.corpus.stages.job import Job, Pipeline
 
 RUN = 64  # parts
 GROUP_BYTES = 1 << 20  # of a run's table: workers write it, who have less room than the parent
+SORTED_ROWS = 1 << 17  # rows of a run that are put in order at once
 
 
-def _gather(job: Job, stage: str, to: str, first: int, watch: Watch) -> None:
+def _gather(job: Job, stage: str, to: str, by: str, first: int, watch: Watch) -> None:
     import pyarrow.parquet as pq
 
     def make(path: Path) -> None:
-        table = Growing(path, compression="lz4", group=GROUP_BYTES)
         parts = job.store.parts[first : first + RUN]
-        read = (pq.ParquetFile(job.store.path(stage, part)).read() for part in parts)
-        empty = None
-        for rows in read:
-            if len(rows):
-                table.add(rows)
-            else:
-                empty = rows  # its columns may have no types
+        files = [pq.ParquetFile(job.store.path(stage, part)) for part in parts]
+        full = [file for file in files if file.metadata.num_rows]
+        if not full:  # columns without rows may have no types
+            pq.write_table(files[0].read(), path)
+            return
+        table = Growing(path, compression="lz4", group=GROUP_BYTES)
+        for rows in _sorted(full, by) if by else (file.read() for file in full):
+            table.add(rows)
         table.close()
-        if not path.exists():
-            pq.write_table(empty, path)
 
     once(job.store.path(to, job.store.parts[first]), make)
 
 
-def gather(pipeline: Pipeline, stage: str, to: str) -> None:
-    """Put the tables that a stage left for each part together as `to`, one for each run."""
+def _sorted(files: Sequence[Any], by: str) -> Iterator[Any]:
+    """The rows of files that are sorted by a column in its order, a range at a time."""
+    import pyarrow as pa
+
+    place = files[0].schema_arrow.get_field_index(by)
+    groups = [
+        file.metadata.row_group(n) for file in files for n in range(file.metadata.num_row_groups)
+    ]
+    cuts: list[Any] = []
+    held = 0
+    for start, rows in sorted((g.column(place).statistics.min, g.num_rows) for g in groups):
+        if not cuts or (held >= SORTED_ROWS and start > cuts[-1]):
+            cuts.append(start)
+            held = 0
+        held += rows
+    for low, high in pairwise([*cuts, None]):
+        found = [read_between(file, by, low, high) for file in files]
+        yield pa.concat_tables(found).sort_by(by)
+
+
+def gather(pipeline: Pipeline, stage: str, to: str, by: str = "") -> None:
+    """Put the tables that a stage left for each part together as `to`, one for each run; where each
+    is sorted `by` a column, so is the run."""
     firsts = range(0, len(pipeline.store.parts), RUN)
-    pipeline.map(partial(_gather, pipeline.job, stage, to), firsts)
+    pipeline.map(partial(_gather, pipeline.job, stage, to, by), firsts)
 
 
 def _lay_out(job: Job, found: str, column: str, to: str, first: int, watch: Watch) -> None:
