@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 from regrow.corpus.engine import Watch
@@ -95,21 +96,28 @@ def furniture_bucket(job: Job, bucket: Bucket, watch: Watch) -> dict[str, list[s
 
 def furniture_run(job: Job, first: int, watch: Watch) -> None:
     """The furniture lines of the hosts of each part of a run, beside the part."""
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    parts = job.store.parts[first : first + RUN]
+    parts, string = job.store.parts[first : first + RUN], pa.string()
+
+    def of(table: Any, hosts: Any) -> Any:
+        return table.filter(pc.is_in(table["host"].cast(string), hosts))
 
     def make(*paths: Path) -> None:
-        edges = [pq.ParquetFile(job.store.path("edges", part)).read(["host"]) for part in parts]
-        rows: list[list[dict[str, str]]] = [[] for _ in parts]
-        for path in job.store.files("furniture"):
-            table = pq.ParquetFile(path).read()
-            for own, hosts in zip(rows, edges):
-                if len(table) and len(hosts):  # columns without rows may have no types
-                    own += table.filter(pc.is_in(table["host"], hosts["host"].unique())).to_pylist()
-        for path, own in zip(paths, rows):
-            write_table(path, {name: [row[name] for row in own] for name in ("host", "line")})
+        edges = [job.store.path("edges", part) for part in parts]
+        hosts = [
+            pq.ParquetFile(path).read(["host"])["host"].cast(string).unique() for path in edges
+        ]
+        every = pa.chunked_array(hosts, string).unique()
+        found = pa.concat_tables(
+            [of(pq.ParquetFile(path).read(), every) for path in job.store.files("furniture")],
+            promote_options="default",  # columns without rows may have no types
+        )
+        for path, own in zip(paths, hosts):
+            table = of(found, own)
+            write_table(path, dict(zip(table.column_names, table.columns)))
 
     target, *beside = (job.store.path("furniture-of", part) for part in parts)
     once(target, make, *beside)
