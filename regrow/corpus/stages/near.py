@@ -38,7 +38,8 @@ from regrow.corpus.parts import (
 from regrow.corpus.stages.job import Bucket, Job, Pipeline, buckets
 from regrow.corpus.stages.shuffle import RUN, gather, lay_out
 
-BUCKET_DOCUMENTS = 1 << 18  # documents whose keys of a band, or whose clusters, one task compares
+BUCKET_DOCUMENTS = 1 << 18  # documents whose keys of a band one task compares
+BUCKET_COPIES = 1 << 16  # documents whose clusters one task tells: their ids are held as text
 LARGEST = 5  # clusters named in the report
 OPEN_PARTS = 1 << 14  # parts whose gram sets a task has mapped; the system allows 65,530
 
@@ -289,7 +290,7 @@ def drop_near(pipeline: Pipeline) -> None:
     verified = sum(pipeline.map(partial(edges_part, job), store.parts))
     gather(pipeline, "near-edges", "near-edges-runs")
     concerned = _connected(store)
-    told = pipeline.map(partial(clusters_bucket, job), buckets(concerned, BUCKET_DOCUMENTS))
+    told = pipeline.map(partial(clusters_bucket, job), buckets(concerned, BUCKET_COPIES))
     lay_out(pipeline, "near-copy-found", "number", "near-copy")
     pipeline.store = store.judged("near-copy")
     largest = _largest((n, id_) for own in told for n, id_ in own["largest"])
