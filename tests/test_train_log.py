@@ -64,6 +64,8 @@ def leveldb(data: bytes) -> Iterator[bytes]:
             at += block - at % block
             continue
         length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        if at + 7 + length > len(data):
+            return  # it is being written
         record += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or the last piece

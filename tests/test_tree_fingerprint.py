@@ -95,7 +95,7 @@ def test_an_ability_of_ones_own_asks_for_another_measurement_and_a_cleaner_corpu
     given = ["abilities.own=[rivers.yaml]", "abilities.data=."]
     plain, own = load_recipe("sapling.yaml"), load_recipe("sapling.yaml", given)
     assert "abilities.data" not in measure_inputs(plain, "n0", Digests()).values
-    with pytest.raises(RegrowError, match=r"no task .rivers\.yaml"):
+    with pytest.raises(RegrowError, match=r"no task .*rivers\.yaml"):
         measure_inputs(own, "n0", Digests())
     (garden.folder / "rivers.yaml").write_text(RIVERS)
     with pytest.raises(RegrowError, match=r"rivers\.jsonl is not there"):

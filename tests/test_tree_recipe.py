@@ -246,7 +246,7 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
 
 def test_paths_mean_the_same_from_any_folder(garden: Garden) -> None:
     words = [
-        "data.folder=real", "data.ratings.leaf=rated.jsonl", "abilities.own=[a.yaml]",
+        "data.folder=real", "data.ratings.leaf=rated.jsonl", "abilities.own=[a.yaml, gsm8k]",
         "abilities.data=rows",
     ]  # fmt: skip
     recipe = load_recipe("sapling.yaml", words, ["texts", "d/*.md", "s3://b/c"])
@@ -255,7 +255,7 @@ def test_paths_mean_the_same_from_any_folder(garden: Garden) -> None:
     assert recipe.documents.paths == (*here, "s3://b/c")
     assert recipe.data.folder == str(garden.folder / "real")
     assert recipe.data.ratings == {"leaf": str(garden.folder / "rated.jsonl")}
-    assert recipe.abilities.own == (str(garden.folder / "a.yaml"),)
+    assert recipe.abilities.own == (str(garden.folder / "a.yaml"), "gsm8k")
     assert recipe.abilities.data == str(garden.folder / "rows")
 
 

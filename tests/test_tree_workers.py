@@ -49,11 +49,9 @@ def test_a_run_grows_measures_and_reports_each_step_once(garden: Garden) -> None
     assert "| knowledge | shots 8 | 10 | 0.500 |" in (garden.run / "leaf" / "README.md").read_text()
     assert "regrow chat" in out and "index.html" in out
 
-    before = time.monotonic()
     code, out, _ = garden.finish("--jobs", "2")
     assert code == 0
     assert "nothing to do" in out
-    assert time.monotonic() - before < 3
     assert garden.links() == done
 
 

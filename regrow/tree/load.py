@@ -128,9 +128,13 @@ def _absolute(raw: dict[str, Any]) -> dict[str, Any]:
     if isinstance(documents := raw.get("documents"), dict):
         paths = documents.get("paths")
         documents["paths"] = all_full([paths] if isinstance(paths, str) else paths)
-    for part, keys in (("data", ("folder", "ratings")), ("abilities", ("own", "data"))):
+    for part, keys in (("data", ("folder", "ratings")), ("abilities", ("data",))):
         if isinstance(held := raw.get(part), dict):
             held |= {key: all_full(held[key]) for key in keys if key in held}
+    abilities = raw.get("abilities")
+    if isinstance(abilities, dict) and isinstance(own := abilities.get("own"), list):
+        files = (".yaml", ".yml")  # anything else is the name of a published task
+        abilities["own"] = [full(name) if str(name).endswith(files) else name for name in own]
     nodes = raw.get("nodes")
     for node in nodes.values() if isinstance(nodes, dict) else ():
         settings = node.get("settings") if isinstance(node, dict) else None
