@@ -251,9 +251,9 @@ def _begun_with(
 
 
 def _sums(path: Path) -> list[str]:
-    """The checksums of a file, or of the files of a folder."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [sha256_file(file) for file in files if file.is_file()]
+    """The checksum of a file, or of a tokenizer's files in a folder, which may hold weights."""
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    return list(map(sha256_file, files))
 
 
 def _begin(work: Path, begun: str) -> None:
