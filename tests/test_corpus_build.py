@@ -325,6 +325,8 @@ def test_items_are_kept_out_and_every_hit_is_reported(
     )
     report = build(inputs, tmp_path / "out", spared, items=[item])
     assert report["contamination"]["documents_left"] == {"web": {"knowledge": 1}}
+    (hit,) = read_jsonl(tmp_path / "out/contamination.jsonl")
+    assert (hit["item"], hit["pieces_kept"]) == ("k1", None)
     assert report["funnel"]["sources"]["web"]["kept"] == 121
 
 

@@ -199,6 +199,8 @@ def test_an_item_text_in_the_report_needs_no_file(tmp_path: Path) -> None:
     hit = HIT | {"item_text": "Sworn: who was the baker of the town?"}
     told = REPORT["contamination"] | {"hits": [hit]}  # type: ignore[operator]
     assert "Sworn:" in seen(built(tmp_path, contamination=told))
+    told["hits"] = [hit | {"pieces_kept": None}]
+    assert "left as it is" in seen(built(tmp_path / "left", contamination=told))
 
 
 def test_diversity_is_told_before_and_after_in_all_and_by_source(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from regrow.progress import Progress, silent
 from regrow.records import Item
 
 SMALL = 4 << 20  # bytes of input that do not pay for starting workers
-FORMAT = 4  # of what stages leave for each other: work of another format is begun anew
+FORMAT = 5  # of what stages leave for each other: work of another format is begun anew
 #: How long phases take beside each other, as measured; the others take 1.
 WORK = {"extract": 5, "rules": 3, "language": 2, "identify": 4, "near copy": 3, "tokenizer": 2,
         "shards": 3, "count": 2}  # fmt: skip

@@ -121,7 +121,7 @@ def _alike(row: Row) -> str:
 def contamination(
     report: Mapping[str, Any], by_id: Mapping[str, Row], texts: Mapping[str, str]
 ) -> str:
-    """Each passage that was cut beside its item, the words they share marked.
+    """Each passage that was found beside its item, the words they share marked.
 
     `texts` are those of the items by id, for reports that do not hold them.
     """
@@ -161,7 +161,11 @@ def _hit(hit: Mapping[str, Any], row: Row | None, texts: Mapping[str, str]) -> s
         else "<p class='empty'>Its text is not at hand.</p>"
     )
     pieces = hit.get("pieces_kept", 0)
-    fate = f"cut, {pieces} piece{'s' if pieces > 1 else ''} kept" if pieces else "document dropped"
+    fate = "document dropped"
+    if pieces:
+        fate = f"cut, {pieces} piece{'s' if pieces > 1 else ''} kept"
+    elif pieces is None:
+        fate = "left as it is: decontaminate.sources does not name its source"
     where = hit.get("url") or (row or {}).get("location") or hit["document"]
     return (
         f"<div class='beside hit'><div><h4>Item {escape(str(hit['item']))} "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -72,6 +72,7 @@ def cut_part(
             if settings.sources is not None and page.source not in settings.sources:
                 abilities = {items[hit.item].ability for hit in hits}
                 left.setdefault(page.source, Counter()).update(abilities)
+                listed += _listed(page, hits, None, items)
                 continue
             pieces = decontaminate.clean_pieces(page.text, hits, settings)
             listed += _listed(page, hits, len(pieces), items)
@@ -97,6 +98,14 @@ def _hits_of(store: Store, part: str) -> Path:
     return store.path("hits", part).with_suffix(".jsonl")
 
 
+def _hits(store: Store, left: bool) -> Iterator[dict[str, Any]]:
+    """The hits in documents that are left whole, or in all others."""
+    for part in store.parts:
+        for row in read_jsonl(_hits_of(store, part)):
+            if (row["pieces_kept"] is None) == left:
+                yield row
+
+
 def write_hits(pipeline: Pipeline, folder: Path) -> None:
     """List every hit in a finished corpus, where items were looked for."""
     if "hits_listed" not in pipeline.notes.get("contamination", {}):
@@ -107,9 +116,9 @@ def write_hits(pipeline: Pipeline, folder: Path) -> None:
 
 
 def _listed(
-    page: Page, hits: Sequence[decontaminate.Hit], pieces: int, items: Sequence[Item]
+    page: Page, hits: Sequence[decontaminate.Hit], pieces: int | None, items: Sequence[Item]
 ) -> list[dict[str, Any]]:
-    """A row for each item found in a page."""
+    """A row for each item found in a page; `pieces` of it are kept, None where it is left whole."""
     rows: list[dict[str, Any]] = []
     for number in dict.fromkeys(hit.item for hit in hits):
         own = [hit for hit in hits if hit.item == number]
@@ -147,7 +156,7 @@ def drop_contaminated(pipeline: Pipeline, items: Sequence[Item]) -> None:
     for one in told:
         for source, abilities in one["left"].items():
             left.setdefault(source, Counter()).update(abilities)
-    files = [_hits_of(job.store, part) for part in job.store.parts]
+    hits = chain(_hits(job.store, left=False), _hits(job.store, left=True))
     pipeline.notes["contamination"] = {
         "items": len(items),
         "items_too_short": wanted.too_short,
@@ -155,6 +164,6 @@ def drop_contaminated(pipeline: Pipeline, items: Sequence[Item]) -> None:
         "items_hit": dict(Counter(items[number].ability for number in sorted(found))),
         "documents_hit": sum(one["documents"] for one in told),
         "documents_left": {source: dict(counts) for source, counts in left.items()},
-        "hits": list(islice(chain.from_iterable(map(read_jsonl, files)), LISTED)),
+        "hits": list(islice(hits, LISTED)),
         "hits_listed": HITS,
     }
