@@ -33,7 +33,7 @@ from regrow.align.fit import fit_reward, fit_rows
 from regrow.align.ppo import PpoSettings
 from regrow.align.reward import RewardModel
 from regrow.align.rlhf import Rlhf, RlhfLoop
-from regrow.align.rows import ConversationRows
+from regrow.align.rows import ConversationRows, answered_ids
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
 from regrow.files import read_jsonl
 from regrow.model.config import ModelConfig
@@ -95,7 +95,7 @@ def weak_reward(
     optim = OptimSettings("adamw", rate=1e-3, decay=0.0, clip=1.0)
     settings = TrainSettings(1, rows=8, seed=seed, precision="fp32", optim=optim)
     reward = RewardModel(copy.deepcopy(policy), seed=seed)
-    zero = [tokenizer.chat(one.messages)[0] for one in shown[:64]]
+    zero = [answered_ids(one, tokenizer) for one in shown[:64]]
     told = fit_reward(
         reward, ranked(rated, tokenizer), zero, settings, folder, pad=tokenizer.pad, epochs=3,
         held=0.2,

@@ -31,17 +31,10 @@ from rl_tiny import (
 
 from regrow.align import ppo as figures
 from regrow.align.fit import fit_reward
+from regrow.align.likelihood import lay_out, log_probabilities, token_log_probabilities
 from regrow.align.ppo import KlController, PpoSettings
 from regrow.align.reward import Ranked, RewardModel, score_rows
-from regrow.align.rollouts import (
-    DRIFT,
-    Rollouts,
-    draw,
-    drift,
-    lay_out,
-    log_probabilities,
-    token_log_probabilities,
-)
+from regrow.align.rollouts import DRIFT, Rollouts, draw, drift
 from regrow.generate.sampler import Sampling
 from regrow.train.loop import TrainSettings
 from regrow.train.optim import OptimSettings
@@ -160,7 +153,7 @@ def test_a_reward_is_read_at_the_end_token_whatever_stands_after_it() -> None:
     hidden = reward.trunk(torch.tensor([row]))[0, -1]
     wanted = float((hidden @ reward.head).detach())
     for pad in (tokenizer.pad, tokenizer.end):
-        found = score_rows(reward, [row, [*row, 21, 22, 23]], pad)
+        found = score_rows(reward, [row, [*row, 21, 22, 23]], pad, [1, 1])
         assert found[0] == pytest.approx(wanted, abs=1e-6)
 
 
@@ -259,11 +252,12 @@ def test_a_reward_head_starts_with_deviation_one_over_root_of_width_plus_one() -
 
 def test_after_fitting_demonstrations_average_0(tmp_path: Path) -> None:
     rows = [Ranked(((30, n), (31, n)), (2.0, 6.0)) for n in range(40, 60)]
-    shown = [[32, n, 5] for n in range(40, 50)]
+    shown = [([32, n, 5], 2) for n in range(40, 50)]
     reward = RewardModel(tiny())
     settings = TrainSettings(1, rows=4, precision="fp32", optim=OptimSettings("adamw", rate=1e-3))
     fit_reward(reward, rows, shown, settings, tmp_path, pad=1)
-    assert float(np.mean(score_rows(reward, shown, 1))) == pytest.approx(0, abs=1e-5)
+    found = score_rows(reward, [row for row, _ in shown], 1, [2] * len(shown))
+    assert float(np.mean(found)) == pytest.approx(0, abs=1e-5)
     assert float(reward.get_buffer("bias")) != 0
 
 

@@ -176,7 +176,8 @@ def test_an_answer_that_is_given_ends_where_one_that_is_drawn_does(
     before = replace(one, messages=one.messages[:-1])
     for tokenizer in (ours, theirs):
         drawn = [*tokenizer.answer("Bo."), tokenizer.end]
-        assert answered_ids(one, tokenizer) == [*asked_ids(before, tokenizer), *drawn]
+        prompt = asked_ids(before, tokenizer)
+        assert answered_ids(one, tokenizer) == ([*prompt, *drawn], len(prompt))
 
 
 def test_prompts_and_ratings_take_a_template_without_system_turns_too(tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_prompts_and_ratings_take_a_template_without_system_turns_too(tmp_path: 
     write_jsonl(path, [{"chosen": said[0], "rejected": said[1]}])
     (one,) = compared([path], without, 64)
     assert one.rows[0] == (*bare[0], *without.answer("Ana."), without.end)
-    assert one.topic == "Who 0?"
+    assert (one.topic, one.start) == ("Who 0?", len(bare[0]))
 
 
 def test_a_system_turn_that_the_template_knows_not_is_left_out_and_counted(

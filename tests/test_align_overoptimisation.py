@@ -141,7 +141,7 @@ REPEATED = [
 
 @pytest.mark.parametrize("seed", range(5))
 def test_what_is_watched_or_held_out_is_trained_on_in_no_words(seed: int) -> None:
-    aside = put_aside(REPEATED, seed, 128, watch=True)
+    aside = put_aside(REPEATED, seed, 128, 128)
     told = [aside.held, aside.watched, aside.rest]
     for of in (lambda one: one.messages, lambda one: one.key if not one.kind else one.messages):
         held, watched, rest = ({of(one) for one in some} for some in told)
@@ -149,7 +149,7 @@ def test_what_is_watched_or_held_out_is_trained_on_in_no_words(seed: int) -> Non
         assert not held & watched and not (held | watched) & rest
     assert sum(map(len, told)) == 64  # each is on one side
     assert 8 < len(aside.held) <= 16 and 8 < len(aside.watched) <= 16  # a quarter at most
-    assert aside == put_aside(REPEATED, seed, 128, watch=True)
+    assert aside == put_aside(REPEATED, seed, 128, 128)
 
 
 def test_each_kind_of_prompt_keeps_its_share_of_what_is_put_aside() -> None:
@@ -157,7 +157,7 @@ def test_each_kind_of_prompt_keeps_its_share_of_what_is_put_aside() -> None:
     often = [prompt(f"Is {n} odd?", key=f"odd {n % 40}", kind="odd") for n in range(400)]
     shares = []
     for seed in range(40):
-        held = put_aside([*once, *often], seed, 100, watch=False).held
+        held = put_aside([*once, *often], seed, 100, 0).held
         shares.append(float(np.mean([one.kind == "odd" for one in held])))
     # A half, with an error of .016 or so: eleven of 440 topics have ten prompts each.
     assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
@@ -165,15 +165,15 @@ def test_each_kind_of_prompt_keeps_its_share_of_what_is_put_aside() -> None:
 
 def test_of_what_is_put_aside_there_is_no_more_than_wanted() -> None:
     apart = [prompt(f"Is {n} even?", key=str(n)) for n in range(600)]
-    aside = put_aside(apart, 0, 100, watch=True)
+    aside = put_aside(apart, 0, 100, 128)
     assert (len(aside.held), len(aside.watched), len(aside.rest)) == (100, 128, 372)
-    aside = put_aside(apart[:40], 0, 100, watch=False)
+    aside = put_aside(apart[:40], 0, 100, 0)
     assert (len(aside.held), len(aside.watched), len(aside.rest)) == (10, 0, 30)
     # Two topics of eight each are more than a quarter of all, and one held out has no error.
     few = [prompt("tea"), prompt("bad")] * 8
-    assert put_aside(few, 0, 100, watch=True).rest == few
+    assert put_aside(few, 0, 100, 128).rest == few
     few = [prompt("tea"), *[prompt("bad")] * 7]
-    assert put_aside(few, 0, 100, watch=False).rest == few
+    assert put_aside(few, 0, 100, 0).rest == few
 
 
 def test_a_run_draws_no_prompt_that_is_put_aside() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from regrow.align import ppo
-from regrow.align.rollouts import lay_out, token_log_probabilities
+from regrow.align.likelihood import lay_out, token_log_probabilities
 
 
 def test_answer_mask_marks_the_targets_that_the_model_wrote() -> None:

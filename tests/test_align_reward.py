@@ -10,14 +10,17 @@ import pytest
 import torch
 from rl_tiny import tiny, tiny_tokenizer
 
+from regrow.align.feedback import HEAVIEST, Rated, ranked
 from regrow.align.fit import fit_reward, fit_rows
+from regrow.align.likelihood import pad_right
 from regrow.align.reward import (
     Ranked,
     RewardModel,
     accuracy,
+    asked_of,
     batch_loss,
+    fit_likelihood,
     load_reward,
-    pad_right,
     ranking_loss,
     save_reward,
     score_rows,
@@ -28,6 +31,7 @@ from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.records import Conversation, Message
 from regrow.train.loop import TrainSettings
+from regrow.train.optim import OptimSettings
 from regrow.tree.settings import RewardSettings
 
 CONFIG = ModelConfig(vocabulary=13, width=8, layers=1, heads=2, kv_heads=2, hidden=16, context=16)
@@ -55,7 +59,7 @@ def test_score_is_read_at_the_last_real_token_whatever_the_padding() -> None:
     together, places = pad_right([[4, 5, 6], [7, 8, 9, 10, 11]], pad=0)
     assert places.tolist() == [2, 4]
     assert torch.allclose(model(alone, last)[0], model(together, places)[0], atol=1e-6)
-    assert score_rows(model, [[7, 8, 9, 10, 11], [4, 5, 6]], 0)[1] == pytest.approx(
+    assert score_rows(model, [[7, 8, 9, 10, 11], [4, 5, 6]], 0, [1, 1])[1] == pytest.approx(
         float(model(alone, last)[0]), abs=1e-5
     )
 
@@ -65,7 +69,14 @@ def test_saved_model_scores_the_same_with_its_bias(tmp_path: Path) -> None:
     model.get_buffer("bias").fill_(0.7)
     save_reward(model, tmp_path)
     again = load_reward(tmp_path)
-    assert score_rows(again, [[1, 2, 3]], 0) == pytest.approx(score_rows(model, [[1, 2, 3]], 0))
+    found, kept = (score_rows(one, [[1, 2, 3]], 0, [1]) for one in (again, model))
+    assert found == pytest.approx(kept)
+    model.parent = Decoder(CONFIG, seed=5)
+    model.get_buffer("likelihood").fill_(2.0)
+    save_reward(model, tmp_path)
+    again = load_reward(tmp_path)
+    assert score_rows(again, [[1, 2, 3]], 0, [1]) != pytest.approx(found)
+    assert score_rows(again, [[1, 2, 3]], 0, [1]) == score_rows(model, [[1, 2, 3]], 0, [1])
 
 
 def test_broken_reward_file_is_named(tmp_path: Path) -> None:
@@ -78,7 +89,7 @@ def test_broken_reward_file_is_named(tmp_path: Path) -> None:
 def test_accuracy_counts_pairs_ordered_as_rated() -> None:
     model = RewardModel(Decoder(CONFIG, seed=3), seed=1)
     rows = ((1, 2), (3, 4), (5, 6))
-    scores = score_rows(model, rows, 0)
+    scores = score_rows(model, rows, 0, [1, 1, 1])
     held = [Ranked(rows, tuple(float(s) for s in scores))]
     assert accuracy(model, held, 0) == (1.0, 3)
     worst = [Ranked(rows, tuple(float(-s) for s in scores))]
@@ -89,7 +100,7 @@ def test_all_pairs_of_a_prompt_stand_in_one_batch_element_and_are_averaged() -> 
     model = RewardModel(Decoder(CONFIG, seed=3), seed=1)
     rows = ((1, 2), (3, 4, 5), (5, 6), (7, 8))
     batch = [Ranked(rows[:3], (3.0, 1.0, 2.0)), Ranked(rows[2:], (1.0, 2.0))]
-    a, b, c, d = (float(score) for score in score_rows(model, rows, 0))
+    a, b, c, d = (float(score) for score in score_rows(model, rows, 0, [1] * 4))
 
     def wrong(better: float, worse: float) -> float:
         return math.log1p(math.exp(worse - better))
@@ -103,13 +114,79 @@ def test_all_pairs_of_a_prompt_stand_in_one_batch_element_and_are_averaged() -> 
 def test_demonstrations_score_nothing_on_average_and_one_epoch_is_usual(tmp_path: Path) -> None:
     model = RewardModel(Decoder(CONFIG, seed=3), seed=1)
     learn = [Ranked(((1, 2), (3, 4)), (1.0, 0.0))] * 4 + [Ranked(((5, 6), (3, 7)), (1.0, 0.0))] * 4
-    shown = [[1, 2], [5, 6], [9, 10, 11]]
+    shown = [([1, 2], 1), ([5, 6], 1), ([9, 10, 11], 1)]
     settings = TrainSettings(total=8, rows=2, seed=0, precision="fp32")
     record = fit_reward(model, learn, shown, settings, tmp_path, pad=0, held=0)
     assert (record["prompts"], RewardSettings().epochs) == (8, 1)
-    scores = score_rows(model, shown, 0)
+    scores = score_rows(model, [row for row, _ in shown], 0, [1, 1, 1])
     assert scores.mean() == pytest.approx(0, abs=1e-5)
     assert scores.std() > 0.01
+
+
+def test_how_sure_the_parent_is_of_the_answer_is_part_of_the_reward() -> None:
+    model, parent = RewardModel(Decoder(CONFIG, seed=3), seed=1), Decoder(CONFIG, seed=5)
+    rows, starts = [[1, 2, 3, 4], [5, 6, 7]], [2, 1]
+    bare = score_rows(model, rows, 0, starts)
+    model.parent = parent
+    model.get_buffer("likelihood").fill_(3.0)
+    logits = [torch.log_softmax(parent.logits(parent(torch.tensor([row]))[0]), -1) for row in rows]
+    of_first = (logits[0][1, 3] + logits[0][2, 4]) / 2  # tokens 3 and 4 answer 1, 2
+    of_second = (logits[1][0, 6] + logits[1][1, 7]) / 2
+    found = score_rows(model, rows, 0, starts) - bare
+    assert found.tolist() == pytest.approx([3 * float(of_first), 3 * float(of_second)], abs=1e-5)
+    told = asked_of(parent, [Ranked((tuple(rows[0]),), (1.0,), start=2)], pad=0)
+    assert told[0].sure[0] == pytest.approx(float(of_first), abs=1e-6)
+
+
+def test_the_weight_of_sureness_is_the_log_odds_a_nat() -> None:
+    def pair(better: float, worse: float, weight: float = 1.0) -> Ranked:
+        return Ranked(((1, 2), (1, 3)), (2.0, 1.0), weight=weight, sure=(better, worse))
+
+    # In three of four prompts the surer answer, by half a nat, is the better: sigmoid(w / 2) = 3/4.
+    found = fit_likelihood([pair(-1.0, -1.5)] * 3 + [pair(-1.5, -1.0)])
+    assert found == pytest.approx(2 * math.log(3), rel=1e-4)
+    weighty = fit_likelihood([pair(-1.0, -1.5), pair(-1.5, -1.0, weight=3.0)])
+    assert weighty == pytest.approx(-2 * math.log(3), rel=1e-4)
+
+
+def test_a_reward_model_learns_what_the_parent_does_not_tell(tmp_path: Path) -> None:
+    parent = Decoder(CONFIG, seed=5)
+    learn = [Ranked(((1, n, 2), (1, n, 3)), (1.0, 0.0), start=2) for n in range(4, 12)]
+    settings = TrainSettings(total=8, rows=4, seed=0, precision="fp32")
+    settings = replace(settings, optim=OptimSettings("adamw", rate=1e-3))
+    model = RewardModel(Decoder(CONFIG, seed=3), seed=1)
+    record = fit_reward(
+        model, learn, [], settings, tmp_path, pad=0, epochs=8, held=0.25, parent=parent
+    )
+    assert record["likelihood"] == pytest.approx(float(model.get_buffer("likelihood")), abs=1e-4)
+    assert record["accuracy"] == 1.0
+    assert model.parent is not None and model.parent is not parent
+    untouched = parent.state_dict()
+    assert all(torch.equal(t, untouched[k]) for k, t in model.parent.state_dict().items())
+
+
+def test_kinds_of_prompt_keep_their_share_where_answers_tie() -> None:
+    tokenizer = tiny_tokenizer()
+    ids = ((20, tokenizer.end), (21, tokenizer.end))
+
+    def rated(kind: str, worse: float) -> Rated:
+        prompt = Conversation((Message("user", "Who?"),), family=kind, kind="real")
+        return Rated(prompt, ("a", "b"), ids, (6.0, worse))
+
+    some = [rated("fact", 1.0)] * 6 + [rated("task", 1.0)] * 2 + [rated("task", 6.0)] * 4
+    assert [one.weight for one in ranked(some, tokenizer)] == [1.0] * 8
+    weights = [one.weight for one in ranked(some, tokenizer, balance=True)]
+    assert weights == pytest.approx([4 / 6] * 6 + [2.0] * 2)  # half of the loss each
+    assert sum(weights) == pytest.approx(8)
+    rare = [rated("fact", 1.0)] * 6 + [rated("task", 1.0)] + [rated("task", 6.0)] * 50
+    assert max(one.weight for one in ranked(rare, tokenizer, balance=True)) == HEAVIEST
+
+
+def test_a_prompt_counts_in_the_loss_as_often_as_it_weighs() -> None:
+    rewards = torch.tensor([1.0, 0.0, 0.0, 2.0])
+    losses = [math.log1p(math.exp(-1.0)), math.log1p(math.exp(2.0))]
+    got = ranking_loss(rewards, [[(0, 1)], [(2, 3)]], [3.0, 0.5])
+    assert float(got) == pytest.approx((3 * losses[0] + 0.5 * losses[1]) / 2)
 
 
 def test_a_fit_does_not_go_on_with_other_rankings(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -145,6 +146,23 @@ def test_a_page_that_traps_the_parser_costs_itself_only(tmp_path: Path) -> None:
     traps = {8, 9, 31}
     assert found == ["extract: too slow" if i in traps else f"p{i}!" for i in range(40)]
     assert done == [1, 2, 3, 4]
+
+
+def whose(task: int, watch: Watch) -> int:
+    return os.getpid()
+
+
+@pytest.mark.slow
+def test_workers_go_after_many_tasks_with_the_memory_that_they_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regrow.corpus.engine.MANY", 3)
+    engine = Processes(1, 60.0, tmp_path)
+    try:
+        few, many, after = (engine.map(whose, range(n), lambda _: None) for n in (2, 3, 1))
+    finally:
+        engine.close()
+    assert {*few} == {*many} and {*after} != {*many}
 
 
 def test_a_worker_that_dies_without_a_page_to_blame_is_an_error(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from regrow.align.lesson import topic
+from regrow.align.likelihood import lay_out, log_probabilities
 from regrow.align.overoptimisation import Truth, change, error_of, put_aside
-from regrow.align.rollouts import Drawn, Rollouts, draw, drift, lay_out, log_probabilities
+from regrow.align.rollouts import Drawn, Rollouts, draw, drift
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.model.decoder import Decoder
 from regrow.records import Conversation
@@ -49,6 +50,7 @@ class Loop:
     average: float = 0.0  # OptimSettings.average of the policy (InstructGPT: 0.992)
     mix_rows: int = 8  # pretraining rows beside each minibatch
     held_out: int = 128  # prompts, at most, that tell what was gained
+    watched: int = 128  # others, at most, by which the guard judges
     gold_fall: float | None = None  # points of gold that may be lost before the policy returns
     checkpoint_every: int = 5
 
@@ -72,9 +74,8 @@ class Actor:
     ) -> None:
         self.policy, self.tokenizer = policy.eval(), tokenizer
         self.loop, self.seed, self.temperature, self.truth = loop, seed, temperature, truth
-        self.aside = put_aside(
-            prompts if truth else [], seed, loop.held_out, loop.gold_fall is not None
-        )
+        watched = 0 if loop.gold_fall is None else loop.watched
+        self.aside = put_aside(prompts if truth else [], seed, loop.held_out, watched)
         self.prompts = self.aside.rest if truth else prompts
 
     def prepare(self, precision: Precision) -> None:

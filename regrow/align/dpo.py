@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from regrow.align.fit import stepped
-from regrow.align.reward import Ranked, digest, pad_right, ranking_loss
-from regrow.align.rollouts import token_log_probabilities
+from regrow.align.likelihood import pad_right, token_log_probabilities
+from regrow.align.reward import Ranked, digest, ranking_loss
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
 from regrow.progress import Progress, silent
@@ -58,7 +58,8 @@ def batch_loss(
         rewards.append(implicit_rewards(policy, reference, ids, answer, beta))
         groups.append([(first + i, first + j) for i, j in ranked.pairs()])
         first, tokens = first + len(ids), tokens + int(answer.sum())
-    return ranking_loss(torch.cat(rewards), groups), tokens
+    weights = [ranked.weight for ranked in batch]
+    return ranking_loss(torch.cat(rewards), groups, weights), tokens
 
 
 @torch.no_grad()

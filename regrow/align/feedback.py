@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from regrow.align.lesson import opening
+from regrow.align.lesson import opening, task_type
 from regrow.align.reward import Ranked, RewardModel, score_rows
 from regrow.align.rows import asked_ids
 from regrow.corpus.tokenizer import Tokenizer
@@ -17,6 +18,9 @@ from regrow.generate.sampler import Completion, Sampling, generate
 from regrow.model.decoder import Decoder
 from regrow.progress import Progress, silent
 from regrow.records import Conversation, Message
+
+#: How much more than another a prompt counts at most, where kinds of prompt are balanced.
+HEAVIEST = 4.0
 
 
 class Judge(Protocol):
@@ -146,13 +150,24 @@ def rank(one: Rated, tokenizer: Tokenizer, margin: float = 0.0) -> Ranked:
     """Token rows with their ratings: the sampled ids as they are, never re-tokenised text."""
     prompt, unique = asked_ids(one.prompt, tokenizer), dict(zip(one.tokens, one.ratings))
     rows = tuple((*prompt, *ids) for ids in unique)
-    return Ranked(rows, tuple(unique.values()), margin, opening(one.prompt))
+    return Ranked(rows, tuple(unique.values()), margin, opening(one.prompt), len(prompt))
 
 
-def ranked(rated: Iterable[Rated], tokenizer: Tokenizer, margin: float = 0.0) -> list[Ranked]:
-    """`rank` of each; prompts whose answers all tie are left out."""
-    found = (rank(one, tokenizer, margin) for one in rated)
-    return [one for one in found if one.pairs()]
+def ranked(
+    rated: Sequence[Rated], tokenizer: Tokenizer, margin: float = 0.0, balance: bool = False
+) -> list[Ranked]:
+    """`rank` of each; prompts whose answers all tie are left out.
+
+    With `balance` each kind of prompt keeps the share that it has of all: those that are left of a
+    kind whose answers tie often weigh more, up to `HEAVIEST` times.
+    """
+    found = [(task_type(one.prompt), rank(one, tokenizer, margin)) for one in rated]
+    kept = [(kind, one) for kind, one in found if one.pairs()]
+    if not balance:
+        return [one for _, one in kept]
+    asked, left = (Counter(kind for kind, _ in some) for some in (found, kept))
+    share = {kind: asked[kind] / len(found) / (left[kind] / len(kept)) for kind in left}
+    return [replace(one, weight=min(HEAVIEST, share[kind])) for kind, one in kept]
 
 
 def best_of(
@@ -172,7 +187,8 @@ def best_of(
         raise RegrowError(f"the best of {n} needs samples that differ; set a temperature above 0")
     found = generate(model, tokenizer, prompts, sampling, samples=n)
     rows = [[*ids, *one.ids] for ids, some in zip(prompts, found) for one in some]
-    scores = score_rows(reward, rows, tokenizer.pad).reshape(len(prompts), n)
+    starts = [len(ids) for ids in prompts for _ in range(n)]
+    scores = score_rows(reward, rows, tokenizer.pad, starts).reshape(len(prompts), n)
     places = scores.argmax(1)
     return [(some[k], float(row[k])) for some, row, k in zip(found, scores, places)]
 

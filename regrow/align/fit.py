@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from regrow.align.likelihood import sureness
 from regrow.align.reward import (
     Ranked,
     RewardModel,
     accuracy,
+    asked_of,
     batch_loss,
     digest,
+    fit_likelihood,
     score_rows,
 )
 from regrow.align.rows import Rows, TextRows, stack, stack_parts
@@ -114,19 +118,22 @@ def fit_text(
 def fit_reward(
     model: RewardModel,
     ranked: Sequence[Ranked],
-    demonstrations: Sequence[Sequence[int]],
+    demonstrations: Sequence[tuple[Sequence[int], int]],
     settings: TrainSettings,
     folder: Path,
     *,
     pad: int,
     epochs: int = 1,
     held: float = 0.1,
+    parent: Decoder | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Fit a reward model to ranked answers, keeping a share of the prompts to test it on.
 
     `settings.rows` counts prompts a step; its total is set here. Afterwards the rewards are
-    shifted so that `demonstrations` (token rows) average 0 (Ouyang et al. 2022, app. C.2).
+    shifted so that `demonstrations` (token rows, and where the answer begins) average 0 (Ouyang et
+    al. 2022, app. C.2). With `parent` its sureness of an answer is part of the reward; the weight
+    of that is fitted first, then the model learns what is left to be told.
     """
     if len(ranked) < 4:
         raise RegrowError(
@@ -144,20 +151,30 @@ def fit_reward(
         return [learn[i] for i in sequence[first : first + rows]]
 
     settings = replace(settings, total=len(sequence), rows=min(settings.rows, len(sequence)))
+    likelihood = 0.0
+    if parent is not None:
+        parent = copy.deepcopy(parent).float().eval()
+        learn = asked_of(parent, learn, pad)
+        likelihood = fit_likelihood(learn)
 
     def loss_of(model: RewardModel, batch: Sequence[Ranked]) -> tuple[torch.Tensor, int]:
-        return batch_loss(model, batch, pad)
+        return batch_loss(model, batch, pad, likelihood)
 
-    data = digest(learn, sequence)
+    data = f"{digest(learn, sequence)} {'without' if parent is None else 'with'} the parent"
     summary = train(model, loss_of, batch_of, settings, folder, progress, data=data)
     stepped(summary, folder)
     model.eval()
+    if demonstrations:  # both parts of a reward come to average 0
+        rows, starts = zip(*demonstrations)
+        model.get_buffer("bias").add_(float(np.mean(score_rows(model, rows, pad, starts))))
+        if parent is not None:
+            model.get_buffer("usual").fill_(float(np.mean(sureness(parent, rows, starts, pad))))
+    model.parent = parent
+    model.get_buffer("likelihood").fill_(likelihood)
     right, pairs = accuracy(model, test, pad)
-    if demonstrations:
-        shift = float(np.mean(score_rows(model, demonstrations, pad)))
-        model.get_buffer("bias").add_(shift)
     error = (right * (1 - right) / max(1, pairs)) ** 0.5
     return {
         "accuracy": round(right, 4), "accuracy_error": round(error, 4), "pairs": pairs,
         "prompts": len(learn), "loss": summary.loss, "seconds": summary.seconds,
+        "likelihood": round(likelihood, 4),
     }  # fmt: skip

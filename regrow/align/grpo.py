@@ -18,9 +18,10 @@ from torch import Tensor
 
 from regrow.align import ppo
 from regrow.align.actor import Loop
+from regrow.align.likelihood import token_log_probabilities
 from regrow.align.overoptimisation import Truth
 from regrow.align.reinforcement import Reinforcement, mean
-from regrow.align.rollouts import Drawn, Rollouts, token_log_probabilities
+from regrow.align.rollouts import Drawn, Rollouts
 from regrow.align.rows import Rows
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.model.decoder import Decoder

@@ -23,9 +23,6 @@ from regrow.align.lesson import topic
 from regrow.records import Conversation
 from regrow.seeds import rng
 
-#: How many prompts the guard watches, at most.
-WATCHED = 128
-
 #: Judges answers to prompts that have a `check`, without noise: one number an answer.
 Truth = Callable[[Sequence[Conversation], Sequence[str]], Sequence[float]]
 Verdict = Literal["", "best", "fell"]
@@ -81,10 +78,13 @@ class Aside:
     rest: Sequence[Conversation]
 
 
-def put_aside(prompts: Sequence[Conversation], seed: int, most: int, watch: bool) -> Aside:
-    """Of the prompts that can be judged at most a quarter to hold out (and at most `most`), and
-    another to watch. Topics are drawn alike and taken whole, so that each kind of prompt keeps its
-    share; one that does not fit any more stays where it was."""
+def put_aside(prompts: Sequence[Conversation], seed: int, hold: int, watch: int) -> Aside:
+    """Of the prompts that can be judged at most a quarter to hold out (and at most `hold`), and
+    another to watch (at most `watch`).
+
+    Topics are drawn alike and taken whole, so that each kind of prompt keeps its share; one that
+    does not fit any more stays where it was.
+    """
     topics: dict[str, list[int]] = {}
     for place, prompt in enumerate(prompts):
         if prompt.check:
@@ -101,10 +101,10 @@ def put_aside(prompts: Sequence[Conversation], seed: int, most: int, watch: bool
                 room -= len(topics[name])
         return taken
 
-    held = take(min(most, quarter))
+    held = take(min(hold, quarter))
     held = held if len(held) > 1 else []  # of one alone there is no error
     order = [name for name in order if name not in held]
-    watched = take(min(WATCHED, quarter) if watch else 0)
+    watched = take(min(watch, quarter))
     apart = {place for name in (*watched, *held) for place in topics[name]}
     return Aside(
         [prompts[place] for name in watched for place in topics[name]],

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from regrow.align.likelihood import last_places
 from regrow.align.reward import RewardModel
-from regrow.align.rollouts import last_places
 
 
 @dataclass(frozen=True, slots=True)

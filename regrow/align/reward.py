@@ -2,12 +2,18 @@
 
 K-wise batches after InstructGPT (Ouyang et al. 2022, sec. 3.5): all pairs of one prompt's ranked
 answers stand in one batch element, ties are dropped, the loss is averaged over the pairs.
+
+To that number comes, where the parent is at hand, how sure it is of the answer, times a weight that
+is fitted to the same rankings. A small decoder learns from few rankings what raters like, but not
+what is true: of that the parent's own probabilities tell more (Kadavath et al. 2022; figures in
+docs/feedback.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +22,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from regrow.align.likelihood import by_length, pad_right, sureness
 from regrow.errors import RegrowError
 from regrow.files import read_json, sha256_json, write_atomic, write_json
 from regrow.model.config import ModelConfig
@@ -25,10 +32,15 @@ from regrow.train.device import move
 
 
 class RewardModel(nn.Module):
-    """A decoder with a scalar head; `bias` shifts the rewards so that demonstrations average 0."""
+    """A decoder with a scalar head; `bias` shifts the rewards so that demonstrations average 0.
+
+    `parent`, where there is one, gave the answers that it learnt from: a reward (`score_rows`)
+    holds `likelihood` times how much surer (nats a token) the parent is of an answer than `usual`.
+    """
 
     def __init__(self, trunk: Decoder, seed: int = 0) -> None:
         super().__init__()
+        self.parent: Decoder | None = None
         width = trunk.config.width
         self.config = trunk.config
         self.trunk = trunk
@@ -36,6 +48,8 @@ class RewardModel(nn.Module):
         # N(0, 1/sqrt(d + 1)) and bias 0 (Stiennon et al. 2020, code release).
         self.head = nn.Parameter(torch.randn(width, generator=generator) * (width + 1) ** -0.5)
         self.register_buffer("bias", torch.zeros(()))
+        self.register_buffer("likelihood", torch.zeros(()))
+        self.register_buffer("usual", torch.zeros(()))
 
     def values(self, ids_bt: Tensor) -> Tensor:
         """A value for every position, [b, t], float32."""
@@ -43,7 +57,7 @@ class RewardModel(nn.Module):
         return hidden @ self.head.float() - self.get_buffer("bias")
 
     def forward(self, ids_bt: Tensor, last_b: Tensor) -> Tensor:
-        """The reward read at each row's last real token, [b]."""
+        """What is read at each row's last real token, [b]: the reward but for the parent's part."""
         return self.values(ids_bt).gather(1, last_b[:, None]).squeeze(1)
 
 
@@ -53,13 +67,18 @@ class Ranked:
 
     Ratings that differ by no more than `margin` count as ties: of two equally wrong answers one is
     always rated a little higher by chance, and such pairs teach nothing but noise. Prompts of one
-    `topic` (how they open) are not independent: they are kept on one side of a split.
+    `topic` (how they open) are not independent: they are kept on one side of a split. An answer
+    begins at `start`; the prompt counts `weight` times in the loss; `sure` is what the parent makes
+    of each answer (`likelihood.sureness`), where it has been asked.
     """
 
     rows: tuple[tuple[int, ...], ...]
     ratings: tuple[float, ...]
     margin: float = 0.0
     topic: str = ""
+    start: int = 0
+    weight: float = 1.0
+    sure: tuple[float, ...] = ()
 
     def pairs(self) -> list[tuple[int, int]]:
         """(better, worse) of every pair that is no tie."""
@@ -70,57 +89,96 @@ class Ranked:
 
 
 def digest(ranked: Sequence[Ranked], order: Sequence[int] | np.ndarray) -> str:
-    """The hash of rankings in the order that they are learnt from."""
-    told = [(one.rows, one.ratings, one.margin) for one in ranked]
+    """The hash of rankings in the order that they are learnt from.
+
+    How sure the parent is is left out: it follows from the rows, but for the last bit.
+    """
+    told = [(one.rows, one.ratings, one.margin, one.weight) for one in ranked]
     return sha256_json([told, np.asarray(order).tolist()])
 
 
-def pad_right(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """Ids [b, t] padded on the right, where causal attention never sees it, and last places [b]."""
-    length = max(map(len, rows))
-    ids = np.full((len(rows), length), pad, dtype=np.int64)
-    for n, row in enumerate(rows):
-        ids[n, : len(row)] = row
-    return torch.from_numpy(ids), torch.tensor([len(row) - 1 for row in rows])
-
-
-def ranking_loss(rewards: Tensor, groups: Sequence[Sequence[tuple[int, int]]]) -> Tensor:
+def ranking_loss(
+    rewards: Tensor,
+    groups: Sequence[Sequence[tuple[int, int]]],
+    weights: Sequence[float] | None = None,
+) -> Tensor:
     """-log sigmoid(better - worse), averaged over a prompt's pairs, then over prompts.
 
-    `groups` holds for each prompt its (better, worse) places in `rewards` [n].
+    `groups` holds for each prompt its (better, worse) places in `rewards` [n]; a prompt counts
+    `weights` times, once if None.
     """
     losses = []
-    for pairs in groups:
+    for pairs, weight in zip(groups, weights or [1.0] * len(groups)):
         better = rewards[[i for i, _ in pairs]]
         worse = rewards[[j for _, j in pairs]]
-        losses.append(-functional.logsigmoid(better - worse).mean())
+        losses.append(-weight * functional.logsigmoid(better - worse).mean())
     return torch.stack(losses).mean()
 
 
-def batch_loss(model: RewardModel, batch: Sequence[Ranked], pad: int) -> tuple[Tensor, int]:
+def batch_loss(
+    model: RewardModel, batch: Sequence[Ranked], pad: int, likelihood: float = 0.0
+) -> tuple[Tensor, int]:
     """The ranking loss of some prompts, and how many tokens were read."""
     rows = [row for ranked in batch for row in ranked.rows]
     ids, last = move(pad_right(rows, pad), next(model.parameters()).device)
     rewards = model(ids, last)
+    if likelihood:
+        sure = torch.tensor([value for ranked in batch for value in ranked.sure])
+        rewards = rewards + likelihood * sure.to(rewards)
     groups, start = [], 0
     for ranked in batch:
         groups.append([(start + i, start + j) for i, j in ranked.pairs()])
         start += len(ranked.rows)
-    return ranking_loss(rewards, groups), int((last + 1).sum())
+    weights = [ranked.weight for ranked in batch]
+    return ranking_loss(rewards, groups, weights), int((last + 1).sum())
+
+
+def asked_of(parent: Decoder, ranked: Sequence[Ranked], pad: int) -> list[Ranked]:
+    """The same rankings with how sure `parent` is of each answer."""
+    rows = [row for one in ranked for row in one.rows]
+    starts = [one.start for one in ranked for _ in one.rows]
+    sure = sureness(parent, rows, starts, pad).tolist()
+    told = iter(sure)
+    return [replace(one, sure=tuple(islice(told, len(one.rows)))) for one in ranked]
+
+
+def fit_likelihood(ranked: Sequence[Ranked]) -> float:
+    """The weight of the parent's sureness under which it alone orders the pairs best.
+
+    The ranking loss in one number, which is convex; within +-20.
+    """
+    from scipy.optimize import minimize_scalar
+
+    sure = torch.tensor([value for one in ranked for value in one.sure], dtype=torch.float64)
+    firsts = np.cumsum([0, *(len(one.rows) for one in ranked)]).tolist()
+    groups = [
+        [(first + i, first + j) for i, j in one.pairs()] for one, first in zip(ranked, firsts)
+    ]
+    weights = [one.weight for one in ranked]
+
+    def loss(weight: float) -> float:
+        return float(ranking_loss(weight * sure, groups, weights))
+
+    return float(minimize_scalar(loss, bounds=(-20.0, 20.0), method="bounded").x)
 
 
 @torch.no_grad()
 def score_rows(
-    model: RewardModel, rows: Sequence[Sequence[int]], pad: int, batch: int = 128
+    model: RewardModel,
+    rows: Sequence[Sequence[int]],
+    pad: int,
+    starts: Sequence[int],
+    batch: int = 128,
 ) -> np.ndarray:
-    """Rewards of whole token rows, [n], in length-sorted batches."""
-    order = sorted(range(len(rows)), key=lambda n: len(rows[n]))
+    """Rewards of whole token rows, [n], in length-sorted batches; answers begin at `starts`."""
     out = np.zeros(len(rows), dtype=np.float32)
     device = next(model.parameters()).device
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
+    for chosen in by_length(rows, batch):
         ids, last = move(pad_right([rows[n] for n in chosen], pad), device)
         out[chosen] = model(ids, last).cpu().numpy()
+    if model.parent is not None:
+        sure = sureness(model.parent, rows, starts, pad) - float(model.get_buffer("usual"))
+        out += float(model.get_buffer("likelihood")) * sure
     return out
 
 
@@ -129,7 +187,8 @@ def accuracy(model: RewardModel, held: Sequence[Ranked], pad: int) -> tuple[floa
     rows = [row for ranked in held for row in ranked.rows]
     if not rows:
         return float("nan"), 0
-    scores = score_rows(model, rows, pad)
+    starts = [ranked.start for ranked in held for _ in ranked.rows]
+    scores = score_rows(model, rows, pad, starts)
     right = total = start = 0
     for ranked in held:
         for i, j in ranked.pairs():
@@ -155,6 +214,10 @@ def load_reward(folder: Path) -> RewardModel:
     model = RewardModel(Decoder(config))
     try:
         tensors = load_file(folder / "reward.safetensors")
+        if any(name.startswith("parent.") for name in tensors):
+            model.parent = Decoder(config)
+        for name in ("likelihood", "usual"):  # which a folder of an earlier release has not
+            tensors.setdefault(name, torch.zeros(()))
     except Exception as error:
         raise RegrowError(
             f"{folder / 'reward.safetensors'} cannot be read ({error}); delete it and run again"

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from regrow.align import ppo
 from regrow.align.actor import Loop
+from regrow.align.likelihood import token_log_probabilities
 from regrow.align.ppo import KlController, PpoSettings
 from regrow.align.reinforcement import Reinforcement, mean
 from regrow.align.reward import RewardModel, score_rows
-from regrow.align.rollouts import Drawn, Rollouts, token_log_probabilities
+from regrow.align.rollouts import Drawn, Rollouts
 from regrow.align.rows import Rows
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.model.decoder import Decoder
@@ -72,6 +73,7 @@ class Rlhf(Reinforcement):
         super().prepare(precision)
         self.reward = copy.deepcopy(self._fitted).to(precision.dtype).eval()
         self.values = copy.deepcopy(self._fitted).eval()
+        self.values.parent = None  # what it is sure of shows only when an answer is whole
         plain = replace(self.adam, rate=self.loop.value_rate, average=0.0)
         self.value_optimizer: Optimizer = build(self.values, plain, precision)
 
@@ -81,7 +83,8 @@ class Rlhf(Reinforcement):
 
     def worth(self, drawn: Sequence[Drawn]) -> np.ndarray:
         """The rewards of the ids as they were drawn."""
-        return score_rows(self.reward, [one.row for one in drawn], self.tokenizer.pad)
+        rows, starts = [one.row for one in drawn], [len(one.asked) for one in drawn]
+        return score_rows(self.reward, rows, self.tokenizer.pad, starts)
 
     def scores(self, drawn: Sequence[Drawn]) -> np.ndarray:
         """Rewards within bounds; an answer without its end gets the fixed low score."""

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from regrow.align.reward import pad_right
+from regrow.align.likelihood import trimmed
 from regrow.align.rows import asked_ids
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.generate.sampler import Completion, Sampling, generate
@@ -83,61 +82,6 @@ def draw(
         for prompt, asked, answers in zip(prompts, ids, completions)
         for answer in answers
     ]
-
-
-def lay_out(
-    prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad: int
-) -> tuple[Tensor, Tensor]:
-    """Ids [n, t + 1] and the mask of answer targets [n, t].
-
-    Padding stands on the right, where causal attention never sees it and no position moves.
-    """
-    ids, last = pad_right([[*p, *a] for p, a in zip(prompts, answers)], pad)
-    place = torch.arange(ids.shape[1] - 1)[None]
-    starts = torch.tensor([len(p) - 1 for p in prompts])[:, None]
-    return ids, ((place >= starts) & (place < last[:, None])).float()
-
-
-def trimmed(ids: Tensor, answer: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Some rows of ids and mask, without the padding that all of them share."""
-    t = int(last_places(answer[rows]).max()) + 1
-    return ids[rows, : t + 1], answer[rows, :t]
-
-
-def last_places(answer: Tensor) -> Tensor:
-    """The place of each row's last answer token, [n]."""
-    return (answer * torch.arange(1, answer.shape[1] + 1)).argmax(1)
-
-
-def token_log_probabilities(
-    model: Decoder, ids: Tensor, answer: Tensor, temperature: float = 1.0
-) -> Tensor:
-    """log pi of each target under logits / temperature, [n, t]; 0 outside the answer.
-
-    Only answer positions go through the output matrix, which is most of the cost of a small model.
-    """
-    hidden = model(ids[:, :-1])
-    chosen = answer.bool()
-    logits = model.logits(hidden[chosen]) / temperature
-    picked = -functional.cross_entropy(logits, ids[:, 1:][chosen], reduction="none")
-    out = torch.zeros(answer.shape, dtype=torch.float32, device=picked.device)
-    return out.masked_scatter(chosen, picked)
-
-
-@torch.no_grad()
-def log_probabilities(
-    model: Decoder,
-    ids: Tensor,
-    answer: Tensor,
-    parts: Sequence[Tensor],
-    temperature: float = 1.0,
-) -> Tensor:
-    """The same without gradients, each of `parts` (rows) in a forward pass of its own."""
-    out = torch.zeros_like(answer)
-    for rows in parts:
-        own, mask = trimmed(ids, answer, rows)
-        out[rows, : mask.shape[1]] = token_log_probabilities(model, own, mask, temperature)
-    return out
 
 
 def drift(log_trainer: Tensor, answer: Tensor, drawn: Sequence[Drawn]) -> float:

@@ -82,12 +82,13 @@ def asked_ids(prompt: Conversation, tokenizer: Tokenizer) -> list[int]:
     return tokenizer.chat(turns_of(prompt, tokenizer), answer=True)[0]
 
 
-def answered_ids(talk: Conversation, tokenizer: Tokenizer) -> list[int]:
+def answered_ids(talk: Conversation, tokenizer: Tokenizer) -> tuple[list[int], int]:
     """Ids of a conversation up to the end of its last answer, as those that a model gives end:
-    without what a template writes between turns."""
+    without what a template writes between turns; and where that answer begins."""
     ids, mask = laid_out(talk, tokenizer)
     after = mask[::-1].index(1) if 1 in mask else 0
-    return ids[: len(ids) - after]
+    before = replace(talk, messages=talk.messages[:-1])
+    return ids[: len(ids) - after], len(asked_ids(before, tokenizer))
 
 
 class ConversationRows:

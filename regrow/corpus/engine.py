@@ -116,6 +116,7 @@ def _end_with_parent() -> None:
 
 
 DEATHS = 3  # of all workers in a row, before any of them has done a task
+MANY = 1000  # tasks after which workers go: memory that they freed is not all given back
 
 
 class Processes:
@@ -163,6 +164,8 @@ class Processes:
                 results[i] = self._alone(work, tasks[i], watches[i])
                 done(len(results))
                 todo.remove(i)
+        if len(tasks) >= MANY:
+            self.close()
         return [results[i] for i in range(len(tasks))]
 
     def _alone(self, work: Work, task: Any, watch: Watch) -> Any:

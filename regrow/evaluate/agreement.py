@@ -41,7 +41,8 @@ def agreement(model: RewardModel, held: Sequence[Sequence[Ranked]], pad: int) ->
     `held` has for each prompt the same answers as each of its raters ranks them.
     """
     rows = [row for group in held for row in group[0].rows]
-    scores = score_rows(model, rows, pad) if rows else np.zeros(0)
+    starts = [group[0].start for group in held for _ in group[0].rows]
+    scores = score_rows(model, rows, pad, starts) if rows else np.zeros(0)
     return summary(votes(scores, held))
 
 

@@ -63,7 +63,8 @@ def fit_node(
         """Figures on what was put aside, in the number format of the training."""
         rows = [row for group in groups for row in group[0].rows]
         copied = copy.deepcopy(reward).to(choose(settings.precision).dtype).eval()
-        found = votes(score_rows(copied, rows, speaker.tokenizer.pad), groups)
+        starts = [group[0].start for group in groups for _ in group[0].rows]
+        found = votes(score_rows(copied, rows, speaker.tokenizer.pad, starts), groups)
         told, names = summary(found), dict.fromkeys(name for name, _ in test)
         if len(names) > 1:
             parts = {name: [v for v in found if test[v.prompt][0] == name] for name in names}
@@ -75,7 +76,8 @@ def fit_node(
         record = fit_reward(
             reward, rankings, [],
             training(settings, len(rankings) * settings.epochs, seed, speaker.context),
-            target, pad=speaker.tokenizer.pad, epochs=settings.epochs, held=0, progress=progress,
+            target, pad=speaker.tokenizer.pad, epochs=settings.epochs, held=0,
+            parent=speaker.model if settings.likelihood else None, progress=progress,
         )  # fmt: skip
         record |= tested() | {"before": before, "left_out": len(found) - len(short)}
         record |= {"files": [str(file) for file in files], "node": folder.resolve().name}

@@ -258,7 +258,7 @@ class SupervisedSettings(Training):
 class RewardSettings(Training):
     """A reward model fitted to rankings (Bradley-Terry).
 
-    InstructGPT takes one epoch over 33k prompts; with two thousand, three are needed (docs/log.md).
+    One epoch, with up to nine answers a prompt, is what InstructGPT takes (sec. 3.5).
     """
 
     rows: int = Field(default=16, gt=0, description="prompts a step, each with all its answers")
@@ -269,6 +269,12 @@ class RewardSettings(Training):
     samples: int = Field(default=4, gt=1, description="answers ranked a prompt")
     margin: float = Field(default=1.0, ge=0, description="ratings no further apart are ties")
     epochs: int = Field(default=1, gt=0)
+    likelihood: bool = Field(
+        default=True, description="how sure the parent is of an answer is part of its reward"
+    )
+    balance: bool = Field(
+        default=True, description="kinds of prompt keep their share where answers tie"
+    )
 
 
 class FeedmeSettings(SupervisedSettings):
@@ -326,6 +332,14 @@ class RlhfSettings(ReinforcementSettings):
     are dialogues.
     """
 
+    held_out: int = Field(
+        default=512,
+        ge=0,
+        description="prompts, at most, that are not learnt from and tell the gain",
+    )
+    watched: int = Field(
+        default=512, gt=0, description="others, at most, by which the guard judges"
+    )
     value_rate: float = Field(default=3e-4, gt=0, description="learning rate of the value model")
     kl_target: float | None = Field(
         default=None, gt=0, description="nats an answer that an adaptive weight steers to"

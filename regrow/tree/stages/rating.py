@@ -135,11 +135,12 @@ def rate_by(reward: Any, tokenizer: Any, rated: Iterable[Any], at: str = "") -> 
 
     rated = list(rated)
     open_ = [one for one in rated if not one.ratings]
-    rows = []
+    rows, starts = [], []
     for one in open_:
         asked = asked_ids(one.prompt, tokenizer)
         rows += [[*asked, *answer] for answer in one.tokens]
-    ranks = rankdata(score_rows(reward, rows, tokenizer.pad)) - 1
+        starts += [len(asked)] * len(one.tokens)
+    ranks = rankdata(score_rows(reward, rows, tokenizer.pad, starts)) - 1
     marks = iter((1 + 6 * ranks / max(1, len(rows) - 1)).tolist())
     return [
         one

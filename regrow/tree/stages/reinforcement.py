@@ -123,6 +123,7 @@ def _ppo(
     loop = RlhfLoop(
         **loop_words(context, settings),
         gold_fall=settings.gold_fall,
+        watched=settings.watched,
         value_rate=settings.value_rate,
         kl_target=settings.kl_target,
         kl_horizon=settings.kl_horizon,

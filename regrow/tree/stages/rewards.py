@@ -29,12 +29,10 @@ def compared(files: Sequence[Path], tokenizer: Any, context: int) -> list[Any]:
     out = []
     for file in files:
         for one in read_comparisons(file):
-            turns = one.prompt.messages
-            rows = tuple(
-                tuple(answered_ids(Conversation((*turns, Message("assistant", answer))), tokenizer))
-                for answer in one.answers
-            )
-            ranked = Ranked(rows, one.ratings, topic=opening(one.prompt))
+            talks = [(*one.prompt.messages, Message("assistant", answer)) for answer in one.answers]
+            ids, starts = zip(*(answered_ids(Conversation(talk), tokenizer) for talk in talks))
+            rows = tuple(map(tuple, ids))
+            ranked = Ranked(rows, one.ratings, topic=opening(one.prompt), start=starts[0])
             if max(map(len, rows)) <= context and len(set(rows)) > 1 and ranked.pairs():
                 out.append(ranked)
     return out
@@ -70,10 +68,10 @@ def learn_reward(
         openings = _openings([group[0].prompt for group in groups])
         known, groups = aside(groups, openings, context.seed, "rated by people")
         rated, margin = [one for group in known for one in group], 0.0
-    rankings = ranked(rated, tokenizer, margin)
+    rankings = ranked(rated, tokenizer, margin, settings.balance)
     if len(rankings) < LEAST:  # a weak parent's answers hardly differ: take any difference
         margin = 0.0
-        rankings = ranked(rated, tokenizer)
+        rankings = ranked(rated, tokenizer, margin, settings.balance)
     held = [[rank(one, tokenizer, margin) for one in group] for group in groups]
     if files := data_files(context, "comparisons"):
         real = compared(files[1], tokenizer, asked.model.config.context)
@@ -134,6 +132,7 @@ def fit(
         pad=asked.tokenizer.pad,
         epochs=settings.epochs,
         held=0,
+        parent=asked.model if settings.likelihood else None,
         progress=context.progress,
     )
     record |= agreement(reward, held, asked.tokenizer.pad)
