@@ -34,6 +34,7 @@ class Row:
 
     name: str
     gold: dict[str, Any] | None
+    sampled: dict[str, Any] | None  # the same of sampled answers
     falls: list[str] | None
     lost: Paired | None  # few-shot ability with the mix, parent minus child
     lost_without: Paired | None
@@ -55,12 +56,15 @@ def read(folder: Path) -> Row:
     run = read_run(folder)
     node = run.node(POLICY)
     parent = run.node(node.parent) if node and node.parent else None
-    gold = node.edge["record"].get("ppo", {}).get("held_out", {}).get("gold") if node else None
+    held = node.edge["record"].get("ppo", {}).get("held_out", {}) if node else {}
+    gold, sampled = held.get("gold"), held.get("sampled", {}).get("gold")
     falls = None
     if node and parent and node.outcomes and parent.outcomes:
-        told = {change.line.name: change for change in changes(parent, node)}
+        told = {change.line.name: change for change in changes(parent, node, run.lines)}
         falls = [name for name in TRUTH if name in told and _fell(told[name])]
-    return Row(folder.name, gold, falls, few_shot_loss(run, POLICY), few_shot_loss(run, WITHOUT))
+    return Row(
+        folder.name, gold, sampled, falls, few_shot_loss(run, POLICY), few_shot_loss(run, WITHOUT)
+    )
 
 
 def _fell(change: Any) -> bool:
@@ -95,6 +99,9 @@ def said(row: Row) -> str:
         f"±{gold['error']:.2f})"
         if gold
         else "gold: the record has none on prompts held out",
+        f"as sampled {row.sampled['gain']:+.2f} ±{row.sampled['error']:.2f}"
+        if row.sampled
+        else "as sampled: not told",
         f"truth fell in {', '.join(row.falls)}" if row.falls else
         "no truth fell" if row.falls is not None else "truth not measured",
         f"bar: {words[row.raises_gold]}",
@@ -128,6 +135,7 @@ def main() -> int:
         print(said(rows[-1]), flush=True)
     names = " and ".join(line(name).title for name in FEW_SHOT)
     print(over_seeds("gold gained", [row.gold["gain"] for row in rows if row.gold]))
+    print(over_seeds("as sampled", [row.sampled["gain"] for row in rows if row.sampled]))
     print(over_seeds(f"lost with the mix ({names})", [r.lost.difference for r in rows if r.lost]))
     print(over_seeds("lost without", [r.lost_without.difference for r in rows if r.lost_without]))
     judged = [ok for row in rows for ok in (row.raises_gold, row.keeps_ability) if ok is not None]
