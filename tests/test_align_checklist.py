@@ -31,11 +31,17 @@ from rl_tiny import (
 
 from regrow.align import ppo as figures
 from regrow.align.fit import fit_reward
-from regrow.align.likelihood import lay_out, log_probabilities, token_log_probabilities
+from regrow.align.likelihood import (
+    lay_out,
+    log_probabilities,
+    sureness,
+    token_log_probabilities,
+)
 from regrow.align.ppo import KlController, PpoSettings
 from regrow.align.reward import Ranked, RewardModel, score_rows
 from regrow.align.rollouts import DRIFT, Rollouts, draw, drift
 from regrow.generate.sampler import Sampling
+from regrow.model.decoder import Decoder
 from regrow.train.loop import TrainSettings
 from regrow.train.optim import OptimSettings
 
@@ -231,6 +237,21 @@ def test_the_value_model_starts_as_the_reward_model_and_shares_no_weight_with_th
     run.update(rollouts, groups, 0)
     assert not torch.equal(run.values.values(ids), reward.values(ids))
     assert all(torch.equal(before[name], now) for name, now in run.reward.state_dict().items())
+
+
+def test_what_the_parent_is_sure_of_is_in_the_scores_and_not_in_the_values() -> None:
+    plain, reward = (RewardModel(tiny(), seed=4) for _ in range(2))
+    reward.parent = Decoder(tiny().config, seed=9).eval()
+    reward.get_buffer("likelihood").fill_(2.0)
+    reward.get_buffer("usual").fill_(-1.0)
+    bare, run = ppo(reward=plain), ppo(reward=reward)
+    drawn = run.draw(run.chosen(0), 1)
+    rows, starts = [one.row for one in drawn], [len(one.asked) for one in drawn]
+    extra = 2.0 * (sureness(reward.parent, rows, starts, run.tokenizer.pad) + 1.0)
+    assert run.worth(drawn) == pytest.approx(bare.worth(drawn) + extra, abs=1e-5)
+    assert run.values.parent is None and run.reward.parent is not None
+    trained = run.optimizers()["value"].trainable.master.numel()
+    assert trained == bare.optimizers()["value"].trainable.master.numel()
 
 
 def test_clips_and_coefficient_are_those_published() -> None:
