@@ -17,13 +17,13 @@ from regrow.align.reward import (
     Ranked,
     RewardModel,
     accuracy,
-    asked_of,
     batch_loss,
     fit_likelihood,
     load_reward,
     ranking_loss,
     save_reward,
     score_rows,
+    with_sureness,
 )
 from regrow.align.rows import ConversationRows
 from regrow.errors import RegrowError
@@ -134,7 +134,7 @@ def test_how_sure_the_parent_is_of_the_answer_is_part_of_the_reward() -> None:
     of_second = (logits[1][0, 6] + logits[1][1, 7]) / 2
     found = score_rows(model, rows, 0, starts) - bare
     assert found.tolist() == pytest.approx([3 * float(of_first), 3 * float(of_second)], abs=1e-5)
-    told = asked_of(parent, [Ranked((tuple(rows[0]),), (1.0,), start=2)], pad=0)
+    told = with_sureness(parent, [Ranked((tuple(rows[0]),), (1.0,), start=2)], pad=0)
     assert told[0].sure[0] == pytest.approx(float(of_first), abs=1e-6)
 
 
@@ -151,7 +151,9 @@ def test_the_weight_of_sureness_is_the_log_odds_a_nat() -> None:
 
 def test_a_reward_model_learns_what_the_parent_does_not_tell(tmp_path: Path) -> None:
     parent = Decoder(CONFIG, seed=5)
-    learn = [Ranked(((1, n, 2), (1, n, 3)), (1.0, 0.0), start=2) for n in range(4, 12)]
+    # Which of two answers is better depends on the prompt; the parent knows nothing of it.
+    either = [((1.0, 0.0) if n % 2 else (0.0, 1.0), n) for n in range(4, 12)] * 6
+    learn = [Ranked(((1, n, 2), (1, n, 3)), ratings, start=2) for ratings, n in either]
     settings = TrainSettings(total=8, rows=4, seed=0, precision="fp32")
     settings = replace(settings, optim=OptimSettings("adamw", rate=1e-3))
     model = RewardModel(Decoder(CONFIG, seed=3), seed=1)
@@ -159,6 +161,8 @@ def test_a_reward_model_learns_what_the_parent_does_not_tell(tmp_path: Path) -> 
         model, learn, [], settings, tmp_path, pad=0, epochs=8, held=0.25, parent=parent
     )
     assert record["likelihood"] == pytest.approx(float(model.get_buffer("likelihood")), abs=1e-4)
+    sure = [one.sure for one in with_sureness(parent, learn, pad=0)]
+    assert len({(a > b) == (n % 2 > 0) for (a, b), (_, n) in zip(sure, either)}) == 2
     assert record["accuracy"] == 1.0
     assert model.parent is not None and model.parent is not parent
     untouched = parent.state_dict()

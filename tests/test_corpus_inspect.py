@@ -292,6 +292,19 @@ def texts(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_build_says_where_evaluation_items_are_left(texts: Path) -> None:
+    write_jsonl(texts / "web" / "c.jsonl", [{"text": story(50)}])
+    code, shown, _ = call(
+        "corpus", "build", "--input", f"town={texts / 'texts'}", "--output", str(texts / "out"),
+        "--input", f"web={texts / 'web'}",
+        "--decontaminate", str(texts / "quiz"), "--vocabulary", "400", "--jobs", "1",
+        "decontaminate.sources=[web]", "heldout_share=0",
+    )  # fmt: skip
+    assert code == 0 and "town: 40 of 41 documents kept" in shown
+    said = "holds evaluation items, as decontaminate.sources does not name it: b in 1 documents"
+    assert said in " ".join(shown.split())
+
+
 def test_build_shows_the_funnel_and_what_to_try_next(texts: Path) -> None:
     out = texts / "out"
     code, shown, errors = call(

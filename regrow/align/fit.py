@@ -17,11 +17,11 @@ from regrow.align.reward import (
     Ranked,
     RewardModel,
     accuracy,
-    asked_of,
     batch_loss,
     digest,
     fit_likelihood,
     score_rows,
+    with_sureness,
 )
 from regrow.align.rows import Rows, TextRows, stack, stack_parts
 from regrow.corpus.mixture import Schedule
@@ -154,7 +154,7 @@ def fit_reward(
     likelihood = 0.0
     if parent is not None:
         parent = copy.deepcopy(parent).float().eval()
-        learn = asked_of(parent, learn, pad)
+        learn = with_sureness(parent, learn, pad)
         likelihood = fit_likelihood(learn)
 
     def loss_of(model: RewardModel, batch: Sequence[Ranked]) -> tuple[torch.Tensor, int]:

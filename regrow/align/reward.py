@@ -133,12 +133,9 @@ def batch_loss(
     return ranking_loss(rewards, groups, weights), int((last + 1).sum())
 
 
-def asked_of(parent: Decoder, ranked: Sequence[Ranked], pad: int) -> list[Ranked]:
+def with_sureness(parent: Decoder, ranked: Sequence[Ranked], pad: int) -> list[Ranked]:
     """The same rankings with how sure `parent` is of each answer."""
-    rows = [row for one in ranked for row in one.rows]
-    starts = [one.start for one in ranked for _ in one.rows]
-    sure = sureness(parent, rows, starts, pad).tolist()
-    told = iter(sure)
+    told = iter(sureness(parent, *_flat(ranked), pad).tolist())
     return [replace(one, sure=tuple(islice(told, len(one.rows)))) for one in ranked]
 
 
@@ -182,13 +179,23 @@ def score_rows(
     return out
 
 
+def score_ranked(model: RewardModel, ranked: Sequence[Ranked], pad: int) -> np.ndarray:
+    """Rewards of all answers of some rankings, one ranking after the other, [n]."""
+    rows, starts = _flat(ranked)
+    return score_rows(model, rows, pad, starts)
+
+
+def _flat(ranked: Sequence[Ranked]) -> tuple[list[tuple[int, ...]], list[int]]:
+    """All rows of some rankings, and where the answer begins in each."""
+    rows = [row for one in ranked for row in one.rows]
+    return rows, [one.start for one in ranked for _ in one.rows]
+
+
 def accuracy(model: RewardModel, held: Sequence[Ranked], pad: int) -> tuple[float, int]:
     """Share of held-out pairs ordered as rated, and the number of pairs."""
-    rows = [row for ranked in held for row in ranked.rows]
-    if not rows:
+    if not held:
         return float("nan"), 0
-    starts = [ranked.start for ranked in held for _ in ranked.rows]
-    scores = score_rows(model, rows, pad, starts)
+    scores = score_ranked(model, held, pad)
     right = total = start = 0
     for ranked in held:
         for i, j in ranked.pairs():

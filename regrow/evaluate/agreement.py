@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from regrow.align.reward import Ranked, RewardModel, score_rows
+from regrow.align.reward import Ranked, RewardModel, score_ranked
 from regrow.evaluate.statistics import clustered_error, paired_bootstrap
 
 BINS = 5
@@ -40,10 +40,12 @@ def agreement(model: RewardModel, held: Sequence[Sequence[Ranked]], pad: int) ->
 
     `held` has for each prompt the same answers as each of its raters ranks them.
     """
-    rows = [row for group in held for row in group[0].rows]
-    starts = [group[0].start for group in held for _ in group[0].rows]
-    scores = score_rows(model, rows, pad, starts) if rows else np.zeros(0)
-    return summary(votes(scores, held))
+    return summary(voted(model, held, pad))
+
+
+def voted(model: RewardModel, held: Sequence[Sequence[Ranked]], pad: int) -> list[Vote]:
+    """Every vote on the held-out answers, with what the model makes of it."""
+    return votes(score_ranked(model, [group[0] for group in held], pad), held)
 
 
 def votes(scores: np.ndarray, held: Sequence[Sequence[Ranked]]) -> list[Vote]:

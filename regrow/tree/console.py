@@ -229,6 +229,7 @@ def show_corpus(output: Path, report: Mapping[str, Any]) -> None:
     funnel = report["funnel"]
     console.print(_funnel(funnel["stages"]))
     tokens = report.get("tokens", {}).get("sources", {})
+    left = report.get("contamination", {}).get("documents_left", {})
     for name, source in funnel["sources"].items():
         reasons = sorted(source["reasons"].items(), key=lambda pair: (-pair[1], pair[0]))
         why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:5])
@@ -236,6 +237,12 @@ def show_corpus(output: Path, report: Mapping[str, Any]) -> None:
         console.print(f"{name}: {source['kept']:,} of {source['read']:,} documents kept{held}")
         if why:
             console.print(f"  [dim]went: {escape(why)}[/dim]")
+        if here := left.get(name):
+            counts = ", ".join(f"{ability} in {count:,}" for ability, count in here.items())
+            console.print(
+                f"  [yellow]holds evaluation items, as decontaminate.sources does not name it: "
+                f"{escape(counts)} documents[/yellow]"
+            )
     if funnel.get("set_aside"):
         console.print(f"{funnel['set_aside']:,} files or rows could not be read")
     console.print(f"corpus: {output}")

@@ -31,8 +31,8 @@ def fit_node(
     are left out. Raises RegrowError where `target` has one already, or for too few preferences.
     """
     from regrow.align.fit import fit_reward
-    from regrow.align.reward import RewardModel, save_reward, score_rows
-    from regrow.evaluate.agreement import summary, votes
+    from regrow.align.reward import RewardModel, save_reward
+    from regrow.evaluate.agreement import summary, voted
     from regrow.seeds import rng
     from regrow.serve.speaker import Speaker
     from regrow.train.precision import choose
@@ -61,10 +61,8 @@ def fit_node(
 
     def tested() -> dict[str, Any]:
         """Figures on what was put aside, in the number format of the training."""
-        rows = [row for group in groups for row in group[0].rows]
         copied = copy.deepcopy(reward).to(choose(settings.precision).dtype).eval()
-        starts = [group[0].start for group in groups for _ in group[0].rows]
-        found = votes(score_rows(copied, rows, speaker.tokenizer.pad, starts), groups)
+        found = voted(copied, groups, speaker.tokenizer.pad)
         told, names = summary(found), dict.fromkeys(name for name, _ in test)
         if len(names) > 1:
             parts = {name: [v for v in found if test[v.prompt][0] == name] for name in names}
