@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpus_kit import SMALL, story, write_jsonl
+from corpus_kit import SMALL, Here, story, write_jsonl
 from pydantic import ValidationError
 
 from regrow.corpus.build import build, damaged
@@ -121,6 +121,7 @@ def test_a_build_that_was_killed_goes_on_to_the_same_bytes(
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", killed)
+    monkeypatch.setattr("regrow.corpus.build._engine", lambda *_: Here())
     while not (tmp_path / "out").exists():
         left = 5 + kills // 2
         try:
@@ -276,6 +277,7 @@ def test_a_full_disk_is_one_clear_error_and_the_build_goes_on_afterwards(
         real(table, where, *rest, **options)
 
     monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr("regrow.corpus.build._engine", lambda *_: Here())
     for written in (0, 5, 20):
         left = written
         with pytest.raises(RegrowError, match="No space left on device; free space and run again"):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from corpus_kit import Here
 
-from regrow.corpus.engine import Here
 from regrow.corpus.parts import ROW_BITS, Store, read_between, write_table
 from regrow.corpus.settings import CorpusSettings
 from regrow.corpus.stages import shuffle

@@ -131,6 +131,19 @@ def shout(pages: list[Page], watch: Watch) -> list[str]:
     return [page.reason or page.text for page in pages]
 
 
+def test_a_page_that_is_too_slow_is_left_out_of_a_small_build_too(tmp_path: Path) -> None:
+    good = [story(i) for i in range(8)]
+    slow = f"<html><body>{'<p>a <b>b</b> &amp; c <a href=x>y</a></p>' * 100_000}</body></html>"
+    pages = [slow, *(f"<html><body><p>{text}</p></body></html>" for text in good)]
+    (tmp_path / "in").mkdir()
+    for i, page in enumerate(pages):
+        (tmp_path / f"in/{i}.html").write_text(page)
+    limits = SMALL.model_copy(update={"time_limit_s": 0.1})
+    report = build({"web": [tmp_path / "in"]}, tmp_path / "out", limits)
+    told = report["funnel"]["sources"]["web"]
+    assert (told["reasons"], told["kept"]) == ({"extract: too slow": 1}, 8)
+
+
 @pytest.mark.slow
 def test_a_page_that_traps_the_parser_costs_itself_only(tmp_path: Path) -> None:
     tasks = [

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from regrow import __version__
-from regrow.corpus.engine import Engine, Here, Processes, Ray, lean
+from regrow.corpus.engine import Engine, Processes, Ray, lean
 from regrow.corpus.page import Problems
 from regrow.corpus.parts import Store
 from regrow.corpus.quality_models import load_fasttext
@@ -38,7 +38,7 @@ from regrow.memory import give_back_always
 from regrow.progress import Progress, silent
 from regrow.records import Item
 
-SMALL = 4 << 20  # bytes of input that do not pay for starting workers
+SMALL = 4 << 20  # bytes of input that do not pay for starting more than one worker
 FORMAT = 5  # of what stages leave for each other: work of another format is begun anew
 #: How long phases take beside each other, as measured; the others take 1.
 WORK = {"extract": 5, "rules": 3, "language": 2, "identify": 4, "near copy": 3, "tokenizer": 2,
@@ -282,9 +282,8 @@ def damaged(output: Path) -> list[str]:
 def _engine(size: int, settings: CorpusSettings, work: Path) -> Engine:
     if settings.engine == "ray":
         return Ray(settings.jobs, settings.time_limit_s, work / "watch")
-    if size <= SMALL:
-        return Here()
-    return Processes(settings.jobs, settings.time_limit_s, work / "watch")
+    jobs = 1 if size <= SMALL else settings.jobs
+    return Processes(jobs, settings.time_limit_s, work / "watch")
 
 
 def _passes(names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, in worker processes or on a Ray cluster; results are the same.
+"""Where tasks run: in worker processes or on a Ray cluster; the results are the same.
 
 A task is a pure function of its arguments that leaves files behind (`regrow.corpus.parts.once`), so
 that nothing depends on who runs it, in which order, or how often.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -85,21 +87,6 @@ def cores(jobs: int) -> int:
     return os.cpu_count() or 1
 
 
-class Here:
-    """All in this process, without limits: for inputs that do not pay for starting others."""
-
-    def map(self, work: Work, tasks: Sequence[Any], done: Done) -> list[Any]:
-        """One task after the other."""
-        results = []
-        for task in tasks:
-            results.append(work(task, Watch()))
-            done(len(results))
-        return results
-
-    def close(self) -> None:
-        """Nothing to let go."""
-
-
 def _start() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
@@ -119,6 +106,23 @@ DEATHS = 3  # of all workers in a row, before any of them has done a task
 MANY = 1000  # tasks after which workers go: memory that they freed is not all given back
 
 
+#: What workers need, imported once for all of them.
+NEEDED = ["regrow.corpus.stages.pages", "regrow.corpus.stages.near", "regrow.corpus.stages.tokens"]
+
+
+def _apart() -> BaseContext:
+    """How processes are started: never as a fork of this one, which would copy threads' locks.
+
+    Linux forks them from a server that has imported what they need and has no threads; on macOS
+    not even that is safe.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(NEEDED)
+    return context
+
+
 class Processes:
     """Worker processes on this machine."""
 
@@ -128,8 +132,7 @@ class Processes:
 
     def _pool(self) -> ProcessPoolExecutor:
         if self._workers is None:
-            context = multiprocessing.get_context("spawn")  # forking would copy threads' locks
-            self._workers = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_start)
+            self._workers = ProcessPoolExecutor(self.jobs, mp_context=_apart(), initializer=_start)
         return self._workers
 
     def map(self, work: Work, tasks: Sequence[Any], done: Done) -> list[Any]:

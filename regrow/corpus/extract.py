@@ -10,7 +10,7 @@ from regrow.corpus.charset import decode
 from regrow.corpus.page import Page
 
 MAX_HTML = 4_000_000  # bytes; what follows is cut, so that no page takes seconds
-MAX_DEPTH = 500  # nested elements; beyond this a page is a parser trap
+MAX_LISTS = 100  # in one another: each indents all in it, so that unclosed ones fill the memory
 
 _ANYWHERE = (
     "nav footer form button iframe noscript script style template dialog [role=navigation] "
@@ -33,7 +33,8 @@ CONTENT_SHARE = 0.25
 #: How often a page may be looked at in lists within lists.
 WORK = 10
 _LINK = re.compile(r"<a\b[^>]*>(.*?)</a>", re.DOTALL)
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]*>")  # linear where none is closed
+_LIST = re.compile(r"<(/?)[uo]l\b", re.IGNORECASE)
 
 _BULLET = re.compile(r"^[ \t]*[•◦▪‣] ?", re.MULTILINE)
 _ORDERED = re.compile(r"^ {2,4}(?=\d+\. )", re.MULTILINE)
@@ -84,8 +85,8 @@ def html_to_text(html: str) -> str:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
-    if html.count("<div") > MAX_DEPTH and _depth(html) > MAX_DEPTH:
-        return tidy(re.sub(r"<[^>]*>", " ", html))
+    if _lists_within_lists(html) > MAX_LISTS:
+        return tidy(_TAG.sub(" ", html))
     tree = HTMLTree.parse(html)
     if tree.body is None:
         return ""
@@ -104,18 +105,23 @@ def html_to_text(html: str) -> str:
     return tidy(text if "<pre" in html else _BLANKS.sub("\n\n", text))
 
 
-def _depth(html: str) -> int:
+def _lists_within_lists(html: str) -> int:
     depth = deepest = 0
-    for match in re.finditer(r"<(/?)div", html):
+    for match in _LIST.finditer(html):
         depth += -1 if match[1] else 1
         deepest = max(deepest, depth)
     return deepest
 
 
+def _elements(root: Any, selector: str) -> list[Any]:
+    """What a selector finds: a collection looks through all of itself for each element."""
+    return list(root.query_selector_all(selector)[:])
+
+
 def _drop(root: Any, selector: str) -> None:
     """Remove elements, but none that holds most of the page (an unclosed banner swallows it)."""
     whole = len(root.text)
-    for element in root.query_selector_all(selector):
+    for element in _elements(root, selector):
         if len(element.text) <= 0.5 * whole:
             element.decompose()
 
@@ -131,8 +137,8 @@ def _content(body: Any) -> Any:
 
 def _drop_link_lists(root: Any) -> None:
     room = WORK * (len(root.html) + 1000)
-    for block in root.query_selector_all("ul, ol, header"):
-        html = block.html  # a collection of elements is looked up anew for each of them
+    for block in _elements(root, "ul, ol, header"):
+        html = block.html
         links = _LINK.findall(html)
         letters = len("".join(block.text.split()))
         linked = len("".join(_TAG.sub(" ", " ".join(links)).split()))

@@ -50,7 +50,9 @@ def extract_part(job: Job, part: str, watch: Watch) -> int:
         for page in watch.over(pages, "extract"):
             try:
                 extract(page)
-            except Exception as error:  # whatever a parser raises costs this page only
+            except BaseException as error:  # whatever a parser raises costs this page only
+                if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                    raise
                 page.body, page.reason = None, "extract: parser error"
                 page.detail = f"{type(error).__name__}: {error}"[:200]
         lines: Counter[tuple[str, str]] = Counter()
