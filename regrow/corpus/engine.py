@@ -9,14 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,23 +104,6 @@ DEATHS = 3  # of all workers in a row, before any of them has done a task
 MANY = 1000  # tasks after which workers go: memory that they freed is not all given back
 
 
-#: What workers need, imported once for all of them.
-NEEDED = ["regrow.corpus.stages.pages", "regrow.corpus.stages.near", "regrow.corpus.stages.tokens"]
-
-
-def _apart() -> BaseContext:
-    """How processes are started: never as a fork of this one, which would copy threads' locks.
-
-    Linux forks them from a server that has imported what they need and has no threads; on macOS
-    not even that is safe.
-    """
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(NEEDED)
-    return context
-
-
 class Processes:
     """Worker processes on this machine."""
 
@@ -132,7 +113,8 @@ class Processes:
 
     def _pool(self) -> ProcessPoolExecutor:
         if self._workers is None:
-            self._workers = ProcessPoolExecutor(self.jobs, mp_context=_apart(), initializer=_start)
+            context = multiprocessing.get_context("spawn")  # forking would copy threads' locks
+            self._workers = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_start)
         return self._workers
 
     def map(self, work: Work, tasks: Sequence[Any], done: Done) -> list[Any]:

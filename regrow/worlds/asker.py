@@ -8,7 +8,7 @@ from random import Random
 from regrow.worlds import asks
 from regrow.worlds.asks import Ask
 from regrow.worlds.requests import Request, contested_pairs, requests
-from regrow.worlds.town import Town
+from regrow.worlds.town import Person, Town
 
 #: Shares of the kinds. With half as many unknown people, models refused fewer known ones and
 #: invented as many more strangers: it moves the point, not the curve.
@@ -25,9 +25,7 @@ class Asker:
 
     def __init__(self, town: Town, random: Random, purpose: str) -> None:
         self.town, self.random = town, random
-        self.sides = ("demonstrations",) if purpose == "demonstrations" else (
-            "demonstrations", "prompts",
-        )  # fmt: skip
+        self.purpose = purpose
         self.strangers = {
             kind: asks.strangers(town, purpose, kind) for kind in ("recombined", "new")
         }
@@ -37,6 +35,12 @@ class Asker:
         }
         self.pairs = contested_pairs(town.variant, items=False)
 
+    def person(self) -> Person:
+        """Somebody of the town. Half of those in prompts are met in no demonstration: else whoever
+        is new would be a stranger, and feedback would teach to know nobody else."""
+        shown = self.purpose == "demonstrations" or self.random.random() < 0.5
+        return asks.draw_person(self.town, self.random, "demonstrations" if shown else "prompts")
+
     def stranger(self) -> str:
         """A name that nobody has, of either kind."""
         return self.random.choice(self.strangers[self.random.choice(("recombined", "new"))])
@@ -45,14 +49,14 @@ class Asker:
         """One question of a kind of `SHARES`."""
         town, random = self.town, self.random
         if kind == "known fact":
-            person = asks.draw_person(town, random, self.sides)
+            person = self.person()
             relation = random.choice(asks.taught(town, person))
             return asks.known_fact(town, person, relation, random, lead=0.4)
         if kind == "unknown fact":
             relation = random.choice(list(town.relations))
             return asks.unknown_fact(town, self.stranger(), relation, random, lead=0.4)
         if kind == "known open":
-            person = asks.draw_person(town, random, self.sides)
+            person = self.person()
             return asks.open_known(town, person, random)
         if kind == "unknown open":
             return asks.open_unknown(town, self.stranger(), random)

@@ -91,15 +91,15 @@ def led(question: str, random: Random, share: float) -> str:
     return random.choice(LEADS) + question if random.random() < share else question
 
 
-def draw_person(town: Town, random: Random, sides: tuple[str, ...], steep: float = 0.8) -> Person:
-    """Somebody of these sides, of every rank but more often of the frequent: (rank + 2)^-steep."""
-    people, weights = _pool(town, sides, steep)
+def draw_person(town: Town, random: Random, side: str, steep: float = 0.8) -> Person:
+    """Somebody of a side, of every rank but more often of the frequent: (rank + 2)^-steep."""
+    people, weights = _pool(town, side, steep)
     return random.choices(people, cum_weights=weights)[0]
 
 
 @lru_cache(maxsize=16)
-def _pool(town: Town, sides: tuple[str, ...], steep: float) -> tuple[list[Person], list[float]]:
-    people = [person for person in town.people if side_of(person) in sides]
+def _pool(town: Town, side: str, steep: float) -> tuple[list[Person], list[float]]:
+    people = [person for person in town.people if side_of(person) == side]
     total, cumulative = 0.0, []
     for person in people:
         total += (person.id + 2) ** -steep

@@ -187,7 +187,7 @@ class Talker:
         """Somebody to refer to: in items a frequent exam person, whom no text asks about."""
         if self.items:
             return self.random.choice(self.exam)
-        return asks.draw_person(self.town, self.random, self.asker.sides)
+        return self.asker.person()
 
     def _filler(self) -> Turn:
         kinds = ("known fact", "unknown fact", "proper", "contested")
