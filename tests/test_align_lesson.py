@@ -183,7 +183,7 @@ def test_an_answer_that_is_given_ends_where_one_that_is_drawn_does(
 def test_prompts_and_ratings_take_a_template_without_system_turns_too(tmp_path: Path) -> None:
     without = foreign(tmp_path, NO_SYSTEM)
     model = Decoder(ModelConfig(without.vocabulary, 16, 1, 2, 2, 16, 64), seed=1)
-    prompts = [replace(talk("Be kind.", f"Who {n}?", "Ana."), key=str(n)) for n in range(2)]
+    prompts = [replace(talk("Be kind.", f"Who {n}?", "Ana."), key="") for n in range(2)]
     prompts = [replace(one, messages=one.messages[:-1]) for one in prompts]
     bare = [without.chat(one.messages[1:], answer=True)[0] for one in prompts]
     assert [asked_ids(one, without) for one in prompts] == bare

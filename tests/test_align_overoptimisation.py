@@ -10,9 +10,12 @@ import pytest
 from rl_tiny import LOOP, asked, digest, ppo
 from test_align_rlhf import Killed
 
+from regrow.align.lesson import topic
 from regrow.align.overoptimisation import GoldGuard, change, put_aside
 from regrow.align.rlhf import Rlhf
+from regrow.align.rollouts import draw
 from regrow.records import Conversation, Message
+from regrow.seeds import derive
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -76,6 +79,17 @@ def test_a_run_ends_at_its_best_by_gold(tmp_path: Path) -> None:
     assert figures["guard"]["best"] in [pytest.approx(gold) for gold in watched]
 
 
+def test_the_guard_judges_by_the_likeliest_and_by_a_sampled_answer(tmp_path: Path) -> None:
+    run = opposed(1)
+    prompts = run.aside.watched
+    likeliest = draw(run.policy, run.tokenizer, prompts, length=run.loop.length)
+    sampled = run.draw(prompts, derive(run.seed, "watched"))
+    golds = [(one + two) / 2 for one, two in zip(run.golds(likeliest), run.golds(sampled))]
+    assert [one.answer.text for one in likeliest] != [one.answer.text for one in sampled]
+    assert run.look()["watched_gold"] == pytest.approx(np.mean(golds))
+    assert run.guard is not None and run.guard.best == pytest.approx(golds)
+
+
 def test_what_a_run_gained_is_told_by_prompts_that_chose_nothing(tmp_path: Path) -> None:
     run = opposed(10)
     figures = run.run(tmp_path)
@@ -124,6 +138,13 @@ def test_with_an_average_the_best_average_is_what_is_left(tmp_path: Path) -> Non
     run = opposed(10, average=0.9)
     figures = run.run(tmp_path)
     assert run.look()["watched_gold"] == pytest.approx(figures["guard"]["best"])
+
+
+def test_what_is_asked_about_is_the_person_the_key_or_the_opening() -> None:
+    of_person = replace(prompt("Who is she?", key="fact|Ana|pet"), check={"facts": {"name": "Ana"}})
+    assert topic(of_person) == "Ana"
+    assert topic(prompt("Tea or milk?", key="tea or milk")) == "tea or milk"
+    assert topic(prompt("Why?", key="faq|3", kind="real")) == topic(prompt("Why?")) == "Why?"
 
 
 def prompt(words: str, key: str = "", kind: str = "") -> Conversation:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rl_tiny import tiny, tiny_tokenizer
@@ -14,6 +16,7 @@ from regrow.align.feedback import HEAVIEST, Rated, ranked
 from regrow.align.fit import fit_reward, fit_rows
 from regrow.align.likelihood import pad_right
 from regrow.align.reward import (
+    RIDGE,
     Ranked,
     RewardModel,
     accuracy,
@@ -22,6 +25,7 @@ from regrow.align.reward import (
     load_reward,
     ranking_loss,
     save_reward,
+    score_ranked,
     score_rows,
     with_sureness,
 )
@@ -169,7 +173,65 @@ def test_a_reward_model_learns_what_the_parent_does_not_tell(tmp_path: Path) -> 
     assert all(torch.equal(t, untouched[k]) for k, t in model.parent.state_dict().items())
 
 
-def test_kinds_of_prompt_keep_their_share_where_answers_tie() -> None:
+def test_the_head_alone_is_the_optimum_on_the_trunk_as_it_is(tmp_path: Path) -> None:
+    parent = Decoder(CONFIG, seed=3)
+    learn = [Ranked(((1, n, 2), (1, n, 3)), (1.0, 0.0), start=2) for n in range(4, 12)]
+    learn += [replace(one, ratings=(0.0, 1.0), topic="other") for one in learn[:2]]
+    settings = TrainSettings(total=1, rows=1)
+
+    def fit(folder: str, parent: Decoder | None) -> tuple[RewardModel, dict[str, Any]]:
+        model = RewardModel(Decoder(CONFIG, seed=3), seed=1)
+        told = fit_reward(
+            model, learn, [], settings, tmp_path / folder, pad=0, held=0, parent=parent,
+            head_alone=True,
+        )  # fmt: skip
+        return model, told
+
+    (model, told), (again, _), (alone, _) = fit("a", parent), fit("b", parent), fit("c", None)
+    untouched = Decoder(CONFIG, seed=3).state_dict()
+    assert all(torch.equal(t, untouched[k]) for k, t in model.trunk.state_dict().items())
+    assert torch.equal(model.head, again.head) and model.parent is model.trunk
+    save_reward(model, tmp_path / "a")
+    loaded = load_reward(tmp_path / "a")
+    assert loaded.parent is loaded.trunk
+    scores = score_ranked(model, learn, 0)
+    assert np.array_equal(score_ranked(loaded, learn, 0), scores)
+    model.parent = parent  # told in a pass of its own it is as sure
+    assert score_ranked(model, learn, 0) == pytest.approx(scores, abs=1e-5)
+    assert told["likelihood"] != 0 and float(alone.get_buffer("likelihood")) == 0
+
+    # By hand: the loss with its ridge, which no step away from the optimum lowers.
+    rows = [row for one in learn for row in one.rows]
+    hidden = model.trunk(torch.tensor(rows))[:, -1].double().detach()
+    scale = hidden.std(0, correction=0) + 1e-6
+    sure = torch.tensor([s for one in with_sureness(parent, learn, 0) for s in one.sure])
+
+    def loss(head: torch.Tensor, likelihood: float) -> tuple[float, float]:
+        rewards = hidden / scale @ head + likelihood * sure
+        signs = torch.tensor([1.0 if one.ratings[0] else -1.0 for one in learn])
+        apart = signs * (rewards[0::2] - rewards[1::2])
+        ranking = float(torch.log1p(torch.exp(-apart)).mean())
+        return ranking, ranking + RIDGE / 2 * float(head.square().sum())
+
+    head, likelihood = model.head.detach().double() * scale, float(told["likelihood"])
+    ranking, best = loss(head, likelihood)
+    assert told["loss"] == pytest.approx(ranking, abs=1e-4)
+    generator = torch.Generator().manual_seed(0)
+    for size in (0.3, 0.03):
+        step = size * torch.randn(len(head), generator=generator).double()
+        assert min(loss(head + step, likelihood)[1], loss(head, likelihood + size)[1]) > best
+
+
+def test_ties_alone_teach_a_head_nothing(tmp_path: Path) -> None:
+    ties = [Ranked(((1, 2), (3, 4)), (1.0, 1.0))] * 8
+    with pytest.raises(RegrowError, match="nothing was learnt"):
+        fit_reward(
+            RewardModel(Decoder(CONFIG)), ties, [], TrainSettings(total=1), tmp_path, pad=0, held=0,
+            head_alone=True,
+        )  # fmt: skip
+
+
+def test_kinds_of_prompt_whose_answers_tie_weigh_more() -> None:
     tokenizer = tiny_tokenizer()
     ids = ((20, tokenizer.end), (21, tokenizer.end))
 
@@ -180,8 +242,8 @@ def test_kinds_of_prompt_keep_their_share_where_answers_tie() -> None:
     some = [rated("fact", 1.0)] * 6 + [rated("task", 1.0)] * 2 + [rated("task", 6.0)] * 4
     assert [one.weight for one in ranked(some, tokenizer)] == [1.0] * 8
     weights = [one.weight for one in ranked(some, tokenizer, balance=True)]
-    assert weights == pytest.approx([4 / 6] * 6 + [2.0] * 2)  # half of the loss each
-    assert sum(weights) == pytest.approx(8)
+    # Half of what is asked is facts, three quarters of what is left: the root of 4/6, and of 2.
+    assert weights == pytest.approx([(4 / 6) ** 0.5] * 6 + [2**0.5] * 2)
     rare = [rated("fact", 1.0)] * 6 + [rated("task", 1.0)] + [rated("task", 6.0)] * 50
     assert max(one.weight for one in ranked(rare, tokenizer, balance=True)) == HEAVIEST
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from regrow.align.lesson import opening, task_type
+from regrow.align.lesson import task_type, topic
 from regrow.align.reward import Ranked, RewardModel, score_rows
 from regrow.align.rows import asked_ids
 from regrow.corpus.tokenizer import Tokenizer
@@ -20,7 +20,7 @@ from regrow.progress import Progress, silent
 from regrow.records import Conversation, Message
 
 #: How much more than another a prompt counts at most, where kinds of prompt are balanced.
-HEAVIEST = 4.0
+HEAVIEST = 2.0
 
 
 class Judge(Protocol):
@@ -150,7 +150,7 @@ def rank(one: Rated, tokenizer: Tokenizer, margin: float = 0.0) -> Ranked:
     """Token rows with their ratings: the sampled ids as they are, never re-tokenised text."""
     prompt, unique = asked_ids(one.prompt, tokenizer), dict(zip(one.tokens, one.ratings))
     rows = tuple((*prompt, *ids) for ids in unique)
-    return Ranked(rows, tuple(unique.values()), margin, opening(one.prompt), len(prompt))
+    return Ranked(rows, tuple(unique.values()), margin, topic(one.prompt), len(prompt))
 
 
 def ranked(
@@ -158,8 +158,9 @@ def ranked(
 ) -> list[Ranked]:
     """`rank` of each; prompts whose answers all tie are left out.
 
-    With `balance` each kind of prompt keeps the share that it has of all: those that are left of a
-    kind whose answers tie often weigh more, up to `HEAVIEST` times.
+    With `balance` those that are left of a kind of prompt whose answers tie often weigh more: the
+    root of what would give the kind the share that it has of all, up to `HEAVIEST` times. By their
+    number alone too few would speak for silence; with the whole share, too many.
     """
     found = [(task_type(one.prompt), rank(one, tokenizer, margin)) for one in rated]
     kept = [(kind, one) for kind, one in found if one.pairs()]
@@ -167,7 +168,7 @@ def ranked(
         return [one for _, one in kept]
     asked, left = (Counter(kind for kind, _ in some) for some in (found, kept))
     share = {kind: asked[kind] / len(found) / (left[kind] / len(kept)) for kind in left}
-    return [replace(one, weight=min(HEAVIEST, share[kind])) for kind, one in kept]
+    return [replace(one, weight=min(HEAVIEST, share[kind] ** 0.5)) for kind, one in kept]
 
 
 def best_of(

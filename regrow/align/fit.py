@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from regrow.align.reward import (
     accuracy,
     batch_loss,
     digest,
+    fit_head,
     fit_likelihood,
     score_rows,
     with_sureness,
@@ -126,6 +128,7 @@ def fit_reward(
     epochs: int = 1,
     held: float = 0.1,
     parent: Decoder | None = None,
+    head_alone: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Fit a reward model to ranked answers, keeping a share of the prompts to test it on.
@@ -133,7 +136,8 @@ def fit_reward(
     `settings.rows` counts prompts a step; its total is set here. Afterwards the rewards are
     shifted so that `demonstrations` (token rows, and where the answer begins) average 0 (Ouyang et
     al. 2022, app. C.2). With `parent` its sureness of an answer is part of the reward; the weight
-    of that is fitted first, then the model learns what is left to be told.
+    of that is fitted first, then the model learns what is left to be told. With `head_alone` the
+    trunk stays the parent that it must be, and the head is fitted in one go (`reward.fit_head`).
     """
     if len(ranked) < 4:
         raise RegrowError(
@@ -151,18 +155,26 @@ def fit_reward(
         return [learn[i] for i in sequence[first : first + rows]]
 
     settings = replace(settings, total=len(sequence), rows=min(settings.rows, len(sequence)))
-    likelihood = 0.0
+    if head_alone:
+        model.float().eval()
     if parent is not None:
-        parent = copy.deepcopy(parent).float().eval()
+        parent = model.trunk if head_alone else copy.deepcopy(parent).float().eval()
         learn = with_sureness(parent, learn, pad)
-        likelihood = fit_likelihood(learn)
+    if head_alone:
+        began = time.perf_counter()
+        progress(0, 1, phase="fitting the head")
+        likelihood, loss = fit_head(model, learn, pad)
+        seconds = round(time.perf_counter() - began, 2)
+    else:
+        likelihood = fit_likelihood(learn) if parent is not None else 0.0
 
-    def loss_of(model: RewardModel, batch: Sequence[Ranked]) -> tuple[torch.Tensor, int]:
-        return batch_loss(model, batch, pad, likelihood)
+        def loss_of(model: RewardModel, batch: Sequence[Ranked]) -> tuple[torch.Tensor, int]:
+            return batch_loss(model, batch, pad, likelihood)
 
-    data = f"{digest(learn, sequence)} {'without' if parent is None else 'with'} the parent"
-    summary = train(model, loss_of, batch_of, settings, folder, progress, data=data)
-    stepped(summary, folder)
+        data = f"{digest(learn, sequence)} {'without' if parent is None else 'with'} the parent"
+        summary = train(model, loss_of, batch_of, settings, folder, progress, data=data)
+        stepped(summary, folder)
+        loss, seconds = summary.loss, summary.seconds
     model.eval()
     if demonstrations:  # both parts of a reward come to average 0
         rows, starts = zip(*demonstrations)
@@ -175,6 +187,6 @@ def fit_reward(
     error = (right * (1 - right) / max(1, pairs)) ** 0.5
     return {
         "accuracy": round(right, 4), "accuracy_error": round(error, 4), "pairs": pairs,
-        "prompts": len(learn), "loss": summary.loss, "seconds": summary.seconds,
+        "prompts": len(learn), "loss": loss, "seconds": seconds,
         "likelihood": round(likelihood, 4),
     }  # fmt: skip

@@ -89,7 +89,10 @@ def opening(talk: Conversation) -> str:
 
 
 def topic(prompt: Conversation) -> str:
-    """What is asked, whatever the words: the key, and where that only numbers a row the opening."""
+    """What is asked about, whatever the words: the person where the truth tells of one, else the
+    key, and where that only numbers a row the opening."""
+    if facts := prompt.check.get("facts"):
+        return str(facts["name"])
     return opening(prompt) if prompt.kind == "real" or not prompt.key else prompt.key
 
 

@@ -49,11 +49,17 @@ def last_places(answer: Tensor) -> Tensor:
 def token_log_probabilities(
     model: Decoder, ids: Tensor, answer: Tensor, temperature: float = 1.0
 ) -> Tensor:
-    """log pi of each target under logits / temperature, [n, t]; 0 outside the answer.
+    """log pi of each target under logits / temperature, [n, t]; 0 outside the answer."""
+    return _of_hidden(model, model(ids[:, :-1]), ids, answer, temperature)
+
+
+def _of_hidden(
+    model: Decoder, hidden: Tensor, ids: Tensor, answer: Tensor, temperature: float
+) -> Tensor:
+    """The same of the hidden states [n, t, width] that tell the targets.
 
     Only answer positions go through the output matrix, which is most of the cost of a small model.
     """
-    hidden = model(ids[:, :-1])
     chosen = answer.bool()
     logits = model.logits(hidden[chosen]) / temperature
     picked = -functional.cross_entropy(logits, ids[:, 1:][chosen], reduction="none")
@@ -83,6 +89,12 @@ def by_length(rows: Sequence[Sequence[int]], batch: int = 128) -> Iterator[list[
     yield from (order[first : first + batch] for first in range(0, len(order), batch))
 
 
+def mean_log_probability(model: Decoder, hidden: Tensor, ids: Tensor, answer: Tensor) -> Tensor:
+    """The mean of log pi over the tokens of each answer, [n], of the hidden states of `ids`."""
+    sums = _of_hidden(model, hidden[:, :-1], ids, answer, 1.0).sum(1)
+    return sums / answer.sum(1).clamp(min=1)
+
+
 @torch.no_grad()
 def sureness(
     model: Decoder, rows: Sequence[Sequence[int]], starts: Sequence[int], pad: int
@@ -96,6 +108,5 @@ def sureness(
         asked = [rows[n][: starts[n]] for n in chosen]
         answers = [rows[n][starts[n] :] for n in chosen]
         ids, answer = move(lay_out(asked, answers, pad), model.embedding.device)
-        sums = token_log_probabilities(model, ids, answer).sum(1)
-        out[chosen] = (sums / answer.sum(1).clamp(min=1)).cpu().numpy()
+        out[chosen] = mean_log_probability(model, model(ids), ids, answer).cpu().numpy()
     return out

@@ -2,9 +2,9 @@
 
 Past some distance from its start a policy exploits the reward model's mistakes (Gao et al. 2023,
 sec. 3). Where prompts can be judged by raters that the reward model never learnt from, their *gold*
-score of the likeliest answers to a fixed set of prompts is watched: the best weights by it are
-kept, and when it has fallen while the reward rose, the policy returns to them under a doubled KL
-weight.
+score of answers to a fixed set of prompts is watched, the likeliest and a sampled one to each: the
+best weights by it are kept, and when it has fallen while the reward rose, the policy returns to
+them under a doubled KL weight.
 
 Weights that were chosen by a score are flattered by it. So another set of prompts is held out from
 training and from choosing alike, and what a run gained is told by those. Prompts ask the same thing

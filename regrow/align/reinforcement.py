@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regrow.align.actor import Actor, Loop
+from regrow.align.actor import Actor, Judged, Loop
 from regrow.align.lesson import topic
 from regrow.align.overoptimisation import GoldGuard, Truth
 from regrow.align.rollouts import DRIFT, Rollouts, draw
@@ -29,6 +29,7 @@ from regrow.files import write_atomic
 from regrow.model.decoder import Decoder
 from regrow.progress import Progress, silent
 from regrow.records import Conversation
+from regrow.seeds import derive
 from regrow.train.checkpoint import Checkpoint, Checkpoints
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import Precision, choose
@@ -118,9 +119,7 @@ class Reinforcement(Actor):
             figures = self.held()
             if self.guard is None or self.best is None:
                 return figures
-            length = self.loop.length
-            drawn = draw(self.policy, self.tokenizer, self.aside.watched, length=length)
-            golds, worth = self.judged(drawn)
+            golds, worth = self._watched()
         gold, reward = float(golds.mean()), float(worth.mean())
         topics = [topic(prompt) for prompt in self.aside.watched]
         verdict = self.guard.note(golds.tolist(), reward, topics)
@@ -132,6 +131,17 @@ class Reinforcement(Actor):
         figures |= {"watched_gold": gold, "watched_reward": reward}
         mark = {"best": "best", "fell": "returned"}.get(verdict)
         return figures | ({mark: 1.0} if mark else {})
+
+    def _watched(self) -> Judged:
+        """Gold and worth of what is answered to each prompt that is watched: the mean of the
+        likeliest answer, which users mostly get, and a sampled one, which the policy is trained to
+        better and which tells of it where the likeliest does not change yet."""
+        prompts, length = self.aside.watched, self.loop.length
+        drawn = [draw(self.policy, self.tokenizer, prompts, length=length)]
+        if self.temperature:
+            drawn.append(self.draw(prompts, derive(self.seed, "watched")))
+        golds, worths = zip(*map(self.judged, drawn))
+        return np.mean(golds, axis=0), np.mean(worths, axis=0)
 
     def _kept(self) -> Tensor:
         """The weights that would be saved now: their average where one is kept."""

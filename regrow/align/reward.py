@@ -22,7 +22,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regrow.align.likelihood import by_length, pad_right, sureness
+from regrow.align.likelihood import (
+    by_length,
+    lay_out,
+    mean_log_probability,
+    pad_right,
+    sureness,
+)
 from regrow.errors import RegrowError
 from regrow.files import read_json, sha256_json, write_atomic, write_json
 from regrow.model.config import ModelConfig
@@ -30,12 +36,16 @@ from regrow.model.decoder import Decoder
 from regrow.seeds import derive
 from regrow.train.device import move
 
+#: What holds the weights of a head down that is fitted alone.
+RIDGE = 0.1
+
 
 class RewardModel(nn.Module):
     """A decoder with a scalar head; `bias` shifts the rewards so that demonstrations average 0.
 
     `parent`, where there is one, gave the answers that it learnt from: a reward (`score_rows`)
     holds `likelihood` times how much surer (nats a token) the parent is of an answer than `usual`.
+    Where the head alone was fitted the parent is the trunk.
     """
 
     def __init__(self, trunk: Decoder, seed: int = 0) -> None:
@@ -53,8 +63,11 @@ class RewardModel(nn.Module):
 
     def values(self, ids_bt: Tensor) -> Tensor:
         """A value for every position, [b, t], float32."""
-        hidden = self.trunk(ids_bt).float()
-        return hidden @ self.head.float() - self.get_buffer("bias")
+        return self.read(self.trunk(ids_bt))
+
+    def read(self, hidden: Tensor) -> Tensor:
+        """The values of hidden states [..., width]."""
+        return hidden.float() @ self.head.float() - self.get_buffer("bias")
 
     def forward(self, ids_bt: Tensor, last_b: Tensor) -> Tensor:
         """What is read at each row's last real token, [b]: the reward but for the parent's part."""
@@ -139,24 +152,84 @@ def with_sureness(parent: Decoder, ranked: Sequence[Ranked], pad: int) -> list[R
     return [replace(one, sure=tuple(islice(told, len(one.rows)))) for one in ranked]
 
 
-def fit_likelihood(ranked: Sequence[Ranked]) -> float:
-    """The weight of the parent's sureness under which it alone orders the pairs best.
+def fit_linear(
+    ranked: Sequence[Ranked], features: np.ndarray, ridge: Sequence[float] | float = 0.0
+) -> tuple[np.ndarray, float]:
+    """The weights [k], within +-20, under which the weighted sum of features orders the pairs best,
+    and the ranking loss under them.
 
-    The ranking loss in one number, which is convex; within +-20.
+    `features` [n, k] are those of all answers. The ranking loss, each prompt counting its weight,
+    plus half of `ridge` times the squared weights: convex, so one optimum.
     """
-    from scipy.optimize import minimize_scalar
+    from scipy.optimize import minimize
 
-    sure = torch.tensor([value for one in ranked for value in one.sure], dtype=torch.float64)
     firsts = np.cumsum([0, *(len(one.rows) for one in ranked)]).tolist()
-    groups = [
-        [(first + i, first + j) for i, j in one.pairs()] for one, first in zip(ranked, firsts)
-    ]
-    weights = [one.weight for one in ranked]
+    apart, share = [], []
+    for one, first in zip(ranked, firsts):
+        pairs = one.pairs()
+        apart += [features[first + i] - features[first + j] for i, j in pairs]
+        share += [one.weight / max(1, len(pairs))] * len(pairs)
+    if not apart:
+        raise RegrowError(
+            "nothing was learnt: no prompt has answers of different rating; rate more"
+        )
+    differences = torch.tensor(np.array(apart), dtype=torch.float64)
+    shares = torch.tensor(share, dtype=torch.float64) / sum(share)
+    cost = torch.as_tensor(ridge, dtype=torch.float64)
 
-    def loss(weight: float) -> float:
-        return float(ranking_loss(weight * sure, groups, weights))
+    def ranking(weights: torch.Tensor) -> torch.Tensor:
+        return -(shares * functional.logsigmoid(differences @ weights)).sum()
 
-    return float(minimize_scalar(loss, bounds=(-20.0, 20.0), method="bounded").x)
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        w = torch.tensor(weights, requires_grad=True)
+        value = ranking(w) + (cost * w * w).sum() / 2
+        (slope,) = torch.autograd.grad(value, w)
+        return float(value.detach()), slope.numpy()
+
+    start = np.zeros(features.shape[1])
+    bounds = [(-20.0, 20.0)] * len(start)
+    found = np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x)
+    return found, float(ranking(torch.from_numpy(found)))
+
+
+def fit_likelihood(ranked: Sequence[Ranked]) -> float:
+    """The weight of the parent's sureness under which it alone orders the pairs best."""
+    return float(fit_linear(ranked, _sure(ranked))[0][0])
+
+
+def fit_head(model: RewardModel, ranked: Sequence[Ranked], pad: int) -> tuple[float, float]:
+    """Fit the head alone, on the trunk as it is; returns the weight of the parent's sureness,
+    fitted with it where the rankings hold that (else 0), and the loss.
+
+    A linear probe (Alain and Bengio 2016) of the hidden states at the answers' last tokens, each
+    scaled to deviate by 1 and its weight held down by `RIDGE`.
+    """
+    hidden = _hidden(model, ranked, pad)
+    scale = hidden.std(0) + 1e-6
+    features, ridge = hidden / scale, [RIDGE] * hidden.shape[1]
+    with_parent = all(one.sure for one in ranked)
+    if with_parent:
+        features, ridge = np.hstack([features, _sure(ranked)]), [*ridge, 0.0]
+    weights, loss = fit_linear(ranked, features, ridge)
+    model.head.data.copy_(torch.from_numpy(weights[: len(scale)] / scale))
+    return (float(weights[-1]) if with_parent else 0.0), loss
+
+
+@torch.no_grad()
+def _hidden(model: RewardModel, ranked: Sequence[Ranked], pad: int) -> np.ndarray:
+    """The trunk's hidden states at the last token of every answer, [n, width]."""
+    rows, _ = _flat(ranked)
+    out = np.zeros((len(rows), model.config.width), dtype=np.float64)
+    device = next(model.parameters()).device
+    for chosen in by_length(rows):
+        ids, last = move(pad_right([rows[n] for n in chosen], pad), device)
+        out[chosen] = model.trunk(ids)[torch.arange(len(last)), last].double().cpu().numpy()
+    return out
+
+
+def _sure(ranked: Sequence[Ranked]) -> np.ndarray:
+    """How sure the parent is of every answer, [n, 1]."""
+    return np.array([[value] for one in ranked for value in one.sure])
 
 
 @torch.no_grad()
@@ -169,13 +242,23 @@ def score_rows(
 ) -> np.ndarray:
     """Rewards of whole token rows, [n], in length-sorted batches; answers begin at `starts`."""
     out = np.zeros(len(rows), dtype=np.float32)
+    parent = model.parent
     device = next(model.parameters()).device
     for chosen in by_length(rows, batch):
-        ids, last = move(pad_right([rows[n] for n in chosen], pad), device)
-        out[chosen] = model(ids, last).cpu().numpy()
-    if model.parent is not None:
-        sure = sureness(model.parent, rows, starts, pad) - float(model.get_buffer("usual"))
-        out += float(model.get_buffer("likelihood")) * sure
+        asked = [rows[n][: starts[n]] for n in chosen]
+        ids, answer = move(lay_out(asked, [rows[n][starts[n] :] for n in chosen], pad), device)
+        last = torch.tensor([len(rows[n]) - 1 for n in chosen], device=device)
+        if parent is None:
+            scores = model(ids, last)
+        else:
+            hidden = parent(ids)
+            shared = parent is model.trunk  # one pass tells both parts
+            scores = (
+                model.read(hidden[torch.arange(len(last)), last]) if shared else model(ids, last)
+            )
+            sure = mean_log_probability(parent, hidden, ids, answer) - model.get_buffer("usual")
+            scores = scores + model.get_buffer("likelihood") * sure
+        out[chosen] = scores.cpu().numpy()
     return out
 
 
@@ -210,6 +293,7 @@ def save_reward(model: RewardModel, folder: Path) -> None:
     tensors = {
         name: tensor.detach().float().contiguous().clone()
         for name, tensor in model.state_dict().items()
+        if model.parent is not model.trunk or not name.startswith("parent.")
     }
     write_atomic(folder / "reward.safetensors", save(tensors))
     write_json(folder / "reward.json", model.config.to_dict())
@@ -223,6 +307,10 @@ def load_reward(folder: Path) -> RewardModel:
         tensors = load_file(folder / "reward.safetensors")
         if any(name.startswith("parent.") for name in tensors):
             model.parent = Decoder(config)
+        elif float(tensors.get("likelihood", 0.0)):
+            model.parent = model.trunk
+            trunk = {k: v for k, v in tensors.items() if k.startswith("trunk.")}
+            tensors |= {k.replace("trunk.", "parent.", 1): v for k, v in trunk.items()}
         for name in ("likelihood", "usual"):  # which a folder of an earlier release has not
             tensors.setdefault(name, torch.zeros(()))
     except Exception as error:

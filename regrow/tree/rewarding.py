@@ -75,7 +75,8 @@ def fit_node(
             reward, rankings, [],
             training(settings, len(rankings) * settings.epochs, seed, speaker.context),
             target, pad=speaker.tokenizer.pad, epochs=settings.epochs, held=0,
-            parent=speaker.model if settings.likelihood else None, progress=progress,
+            parent=speaker.model if settings.likelihood else None,
+            head_alone=settings.fitted == "head", progress=progress,
         )  # fmt: skip
         record |= tested() | {"before": before, "left_out": len(found) - len(short)}
         record |= {"files": [str(file) for file in files], "node": folder.resolve().name}

@@ -273,7 +273,12 @@ class RewardSettings(Training):
         default=True, description="how sure the parent is of an answer is part of its reward"
     )
     balance: bool = Field(
-        default=True, description="kinds of prompt keep their share where answers tie"
+        default=True, description="kinds of prompt whose answers often tie weigh more"
+    )
+    fitted: Literal["all", "head"] = Field(
+        default="all",
+        description="all weights (InstructGPT), or the head alone on the parent's hidden states: "
+        "in seconds, and with less to remember whom it was taught on",
     )
 
 

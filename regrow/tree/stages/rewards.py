@@ -59,14 +59,14 @@ def learn_reward(
     people = human_ratings(context, asked)
     if people is None:
         chosen = some([p for p in prompts if p.check], settings.prompts, context.seed, "reward")
-        learn, test = aside(chosen, _openings(chosen), context.seed, "reward prompts")
+        learn, test = aside(chosen, _topics(chosen), context.seed, "reward prompts")
         rated = collected(context, asked, learn, settings.samples, path)
         rest = held_out(context, asked, test, settings.samples, path.with_name(f"held-{path.name}"))
         groups = by_answers(rest)
     else:  # people say where they see no difference
         groups = by_answers(people)
-        openings = _openings([group[0].prompt for group in groups])
-        known, groups = aside(groups, openings, context.seed, "rated by people")
+        topics = _topics([group[0].prompt for group in groups])
+        known, groups = aside(groups, topics, context.seed, "rated by people")
         rated, margin = [one for group in known for one in group], 0.0
     rankings = ranked(rated, tokenizer, margin, settings.balance)
     if len(rankings) < LEAST:  # a weak parent's answers hardly differ: take any difference
@@ -81,10 +81,10 @@ def learn_reward(
     return fit(context, settings, asked, rankings, held, folder)
 
 
-def _openings(prompts: Sequence[Conversation]) -> list[str]:
-    from regrow.align.lesson import opening
+def _topics(prompts: Sequence[Conversation]) -> list[str]:
+    from regrow.align.lesson import topic
 
-    return [opening(prompt) for prompt in prompts]
+    return [topic(prompt) for prompt in prompts]
 
 
 def learn_taste(context: StageContext, asked: Asked) -> tuple[Any, dict[str, Any]] | None:
@@ -133,6 +133,7 @@ def fit(
         epochs=settings.epochs,
         held=0,
         parent=asked.model if settings.likelihood else None,
+        head_alone=settings.fitted == "head",
         progress=context.progress,
     )
     record |= agreement(reward, held, asked.tokenizer.pad)
