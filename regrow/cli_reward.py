@@ -26,6 +26,9 @@ def reward(
     rate: Annotated[float, typer.Option(min=0.0, help="Learning rate of AdamW.")] = 1e-5,
     rows: Annotated[int, typer.Option(min=1, help="Prompts a step.")] = 16,
     epochs: Annotated[int, typer.Option(min=1, help="InstructGPT took one.")] = 1,
+    head: Annotated[
+        bool, typer.Option("--head", help="Fit the head alone: one pass, no rate, no epochs.")
+    ] = False,
     held: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to test on.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Of the head, the order and what is held out.")] = 0,
     run: Annotated[
@@ -43,6 +46,7 @@ def reward(
     Examples:
       regrow reward smollm preferences.jsonl.gz
       regrow reward smollm a.jsonl b.jsonl --prompts 600 --tokens 256 --epochs 2
+      regrow reward smollm a.jsonl --head
       regrow reward davinci-instruct-beta ratings-davinci-instruct-beta.jsonl --output taste
     """
     from regrow.tree.runs import find_node
@@ -54,7 +58,9 @@ def reward(
     from regrow.tree.rewarding import fit_node
     from regrow.tree.settings import RewardSettings
 
-    settings = RewardSettings(rows=rows, rate=rate, epochs=epochs, prompts=prompts)
+    settings = RewardSettings(
+        rows=rows, rate=rate, epochs=epochs, prompts=prompts, fitted="head" if head else "all"
+    )
     with Progress(console=Console(stderr=True), transient=True, disable=json) as bar:
         task = bar.add_task("testing", total=None)
 
