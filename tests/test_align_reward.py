@@ -15,13 +15,12 @@ from rl_tiny import tiny, tiny_tokenizer
 from regrow.align.feedback import HEAVIEST, Rated, ranked
 from regrow.align.fit import fit_reward, fit_rows
 from regrow.align.likelihood import pad_right
+from regrow.align.probe import RIDGE, fit_likelihood
 from regrow.align.reward import (
-    RIDGE,
     Ranked,
     RewardModel,
     accuracy,
     batch_loss,
-    fit_likelihood,
     load_reward,
     ranking_loss,
     save_reward,

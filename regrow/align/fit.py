@@ -14,14 +14,13 @@ import numpy as np
 import torch
 
 from regrow.align.likelihood import sureness
+from regrow.align.probe import fit_head, fit_likelihood
 from regrow.align.reward import (
     Ranked,
     RewardModel,
     accuracy,
     batch_loss,
     digest,
-    fit_head,
-    fit_likelihood,
     score_rows,
     with_sureness,
 )
@@ -137,7 +136,7 @@ def fit_reward(
     shifted so that `demonstrations` (token rows, and where the answer begins) average 0 (Ouyang et
     al. 2022, app. C.2). With `parent` its sureness of an answer is part of the reward; the weight
     of that is fitted first, then the model learns what is left to be told. With `head_alone` the
-    trunk stays the parent that it must be, and the head is fitted in one go (`reward.fit_head`).
+    trunk stays the parent that it must be, and the head is fitted in one go (`probe.fit_head`).
     """
     if len(ranked) < 4:
         raise RegrowError(

@@ -36,9 +36,6 @@ from regrow.model.decoder import Decoder
 from regrow.seeds import derive
 from regrow.train.device import move
 
-#: What holds the weights of a head down that is fitted alone.
-RIDGE = 0.1
-
 
 class RewardModel(nn.Module):
     """A decoder with a scalar head; `bias` shifts the rewards so that demonstrations average 0.
@@ -148,88 +145,8 @@ def batch_loss(
 
 def with_sureness(parent: Decoder, ranked: Sequence[Ranked], pad: int) -> list[Ranked]:
     """The same rankings with how sure `parent` is of each answer."""
-    told = iter(sureness(parent, *_flat(ranked), pad).tolist())
+    told = iter(sureness(parent, *flat(ranked), pad).tolist())
     return [replace(one, sure=tuple(islice(told, len(one.rows)))) for one in ranked]
-
-
-def fit_linear(
-    ranked: Sequence[Ranked], features: np.ndarray, ridge: Sequence[float] | float = 0.0
-) -> tuple[np.ndarray, float]:
-    """The weights [k], within +-20, under which the weighted sum of features orders the pairs best,
-    and the ranking loss under them.
-
-    `features` [n, k] are those of all answers. The ranking loss, each prompt counting its weight,
-    plus half of `ridge` times the squared weights: convex, so one optimum.
-    """
-    from scipy.optimize import minimize
-
-    firsts = np.cumsum([0, *(len(one.rows) for one in ranked)]).tolist()
-    apart, share = [], []
-    for one, first in zip(ranked, firsts):
-        pairs = one.pairs()
-        apart += [features[first + i] - features[first + j] for i, j in pairs]
-        share += [one.weight / max(1, len(pairs))] * len(pairs)
-    if not apart:
-        raise RegrowError(
-            "nothing was learnt: no prompt has answers of different rating; rate more"
-        )
-    differences = torch.tensor(np.array(apart), dtype=torch.float64)
-    shares = torch.tensor(share, dtype=torch.float64) / sum(share)
-    cost = torch.as_tensor(ridge, dtype=torch.float64)
-
-    def ranking(weights: torch.Tensor) -> torch.Tensor:
-        return -(shares * functional.logsigmoid(differences @ weights)).sum()
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        w = torch.tensor(weights, requires_grad=True)
-        value = ranking(w) + (cost * w * w).sum() / 2
-        (slope,) = torch.autograd.grad(value, w)
-        return float(value.detach()), slope.numpy()
-
-    start = np.zeros(features.shape[1])
-    bounds = [(-20.0, 20.0)] * len(start)
-    found = np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x)
-    return found, float(ranking(torch.from_numpy(found)))
-
-
-def fit_likelihood(ranked: Sequence[Ranked]) -> float:
-    """The weight of the parent's sureness under which it alone orders the pairs best."""
-    return float(fit_linear(ranked, _sure(ranked))[0][0])
-
-
-def fit_head(model: RewardModel, ranked: Sequence[Ranked], pad: int) -> tuple[float, float]:
-    """Fit the head alone, on the trunk as it is; returns the weight of the parent's sureness,
-    fitted with it where the rankings hold that (else 0), and the loss.
-
-    A linear probe (Alain and Bengio 2016) of the hidden states at the answers' last tokens, each
-    scaled to deviate by 1 and its weight held down by `RIDGE`.
-    """
-    hidden = _hidden(model, ranked, pad)
-    scale = hidden.std(0) + 1e-6
-    features, ridge = hidden / scale, [RIDGE] * hidden.shape[1]
-    with_parent = all(one.sure for one in ranked)
-    if with_parent:
-        features, ridge = np.hstack([features, _sure(ranked)]), [*ridge, 0.0]
-    weights, loss = fit_linear(ranked, features, ridge)
-    model.head.data.copy_(torch.from_numpy(weights[: len(scale)] / scale))
-    return (float(weights[-1]) if with_parent else 0.0), loss
-
-
-@torch.no_grad()
-def _hidden(model: RewardModel, ranked: Sequence[Ranked], pad: int) -> np.ndarray:
-    """The trunk's hidden states at the last token of every answer, [n, width]."""
-    rows, _ = _flat(ranked)
-    out = np.zeros((len(rows), model.config.width), dtype=np.float64)
-    device = next(model.parameters()).device
-    for chosen in by_length(rows):
-        ids, last = move(pad_right([rows[n] for n in chosen], pad), device)
-        out[chosen] = model.trunk(ids)[torch.arange(len(last)), last].double().cpu().numpy()
-    return out
-
-
-def _sure(ranked: Sequence[Ranked]) -> np.ndarray:
-    """How sure the parent is of every answer, [n, 1]."""
-    return np.array([[value] for one in ranked for value in one.sure])
 
 
 @torch.no_grad()
@@ -264,11 +181,11 @@ def score_rows(
 
 def score_ranked(model: RewardModel, ranked: Sequence[Ranked], pad: int) -> np.ndarray:
     """Rewards of all answers of some rankings, one ranking after the other, [n]."""
-    rows, starts = _flat(ranked)
+    rows, starts = flat(ranked)
     return score_rows(model, rows, pad, starts)
 
 
-def _flat(ranked: Sequence[Ranked]) -> tuple[list[tuple[int, ...]], list[int]]:
+def flat(ranked: Sequence[Ranked]) -> tuple[list[tuple[int, ...]], list[int]]:
     """All rows of some rankings, and where the answer begins in each."""
     rows = [row for one in ranked for row in one.rows]
     return rows, [one.start for one in ranked for _ in one.rows]
