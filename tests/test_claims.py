@@ -197,6 +197,27 @@ def test_five_seeds_and_an_agreeing_world_support_a_large_effect(tmp_path: Path)
     assert reading.found.twin is not None
 
 
+def test_runs_whose_arms_are_the_same_weights_do_not_count(tmp_path: Path) -> None:
+    runs = kit.evidence(tmp_path, steady(0.9, 0.1), {"a": 6, "b": 4})
+    for one in runs[:2] + runs[-1:]:
+        for node in one.nodes.values():
+            (node / "model.safetensors").write_bytes(b"the same")
+    (runs[2].nodes["wet"] / "model.safetensors").write_bytes(b"one")
+    (runs[2].nodes["dry"] / "model.safetensors").write_bytes(b"other")
+    verdict = judge(kit.claim(), runs)
+    assert (verdict.word, verdict.leans, verdict.seeds) == (
+        "undecided",
+        "supported",
+        {"a": 4, "b": 3},
+    )
+    assert verdict.why == (
+        "4 of 5 seeds",
+        "3 of 10 runs do not count: their arms are the same weights",
+    )
+    alike = judge(kit.claim(), runs[:2])
+    assert alike.word == "undecided" and alike.why[-1].startswith("2 of 2 runs do not count")
+
+
 def test_three_seeds_decide_nothing_however_large_the_effect(tmp_path: Path) -> None:
     verdict = judge(kit.claim(), kit.evidence(tmp_path, steady(0.9, 0.1), {"a": 3, "b": 3}))
     assert (verdict.word, verdict.leans) == ("undecided", "supported")

@@ -59,8 +59,11 @@ def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
 
     A measure is read by its interval (`read`). All measures supported: supported; one refuted:
     refuted; else undecided. Whatever they say, it is undecided with fewer than five seeds in a
-    world variant, or unless three seeds in the other variant agree.
+    world variant, or unless three seeds in the other variant agree. Runs whose arms ended as the
+    same weights (a guard that had no spike to guard against) do not count: what is named was not
+    tried in them.
     """
+    grown, evidence = evidence, [one for one in evidence if not _same(one)]
     readings = []
     for measure in claim.measures:
         found = find(claim, measure, evidence)
@@ -77,8 +80,21 @@ def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
         leans = "supported"
     missing = _missing(readings)
     reasons = missing or tuple(f"{reading.measure.name}: {reading.why}" for reading in readings)
+    if untried := len(grown) - len(evidence):
+        reasons += (
+            f"{untried} of {len(grown)} runs do not count: their arms are the same weights",
+        )
     final: Word = "undecided" if missing else leans
     return Verdict(claim, final, leans, reasons, tuple(readings), tuple(evidence))
+
+
+def _same(one: Evidence) -> bool:
+    """Whether all arms of a run, two or more nodes, have the same weights."""
+    from regrow.tree.edge import weights_of
+
+    folders = set(one.nodes.values())
+    found = {weights_of(folder) for folder in folders}
+    return len(folders) > 1 and len(found) == 1 and None not in found
 
 
 def _none(measure: Measure, effect: Effect) -> str:
