@@ -24,6 +24,7 @@ from regrow.corpus.settings import (
     RuleSettings,
 )
 from regrow.corpus.shards import Shards
+from regrow.corpus.stages import pages
 from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
 from regrow.files import read_json, read_jsonl
@@ -260,6 +261,30 @@ def test_the_bytes_do_not_depend_on_how_much_a_task_compares(
     again = build(inputs, tmp_path / "buckets", some)
     assert again["near_copies"] == report["near_copies"]
     assert snapshot(tmp_path / "buckets") == snapshot(tmp_path / "whole")
+
+
+class Panic(BaseException):
+    """What a parser written in Rust raises where it gives up: no Exception."""
+
+
+@pytest.mark.parametrize("raised", [Panic, ValueError])
+def test_what_a_parser_raises_costs_its_page_only(
+    inputs: dict[str, list[Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: type[BaseException],
+) -> None:
+    def extract(page: Page) -> None:
+        if "Story 7 " in page.text:
+            raise raised("too deep")
+        parsed(page)
+
+    parsed = pages.extract
+    monkeypatch.setattr(pages, "extract", extract)
+    monkeypatch.setattr("regrow.corpus.build._engine", lambda *_: Here())
+    told = build(inputs, tmp_path / "out", SMALL)["funnel"]["sources"]["web"]
+    assert told["reasons"]["extract: parser error"] == 2  # it stands there twice
+    assert told["kept"] == 119
 
 
 def test_a_full_disk_is_one_clear_error_and_the_build_goes_on_afterwards(
