@@ -47,6 +47,11 @@ def outcomes(folder: Path, values: Mapping[str, float], *, families: int = 12) -
     write_json(folder / "scores.json", [])
 
 
+def steady(wet: float, dry: float) -> Callable[[str, str, int], float]:
+    """The same chance of a right answer in every run."""
+    return lambda arm, variant, seed: wet if arm == "wet" else dry
+
+
 def evidence(
     folder: Path, skill: Callable[[str, str, int], float], seeds: Mapping[str, int], items: int = 60
 ) -> list[Evidence]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from test_serve import ANSWER, CONTEXT, PAGE, QUESTION, SECOND, SECOND_ANSWER, run
+from serve_kit import ANSWER, CONTEXT, PAGE, QUESTION, SECOND, SECOND_ANSWER, run
 
 from regrow.files import write_json
 from regrow.records import Message

@@ -154,18 +154,18 @@ def fit_reward(
         return [learn[i] for i in sequence[first : first + rows]]
 
     settings = replace(settings, total=len(sequence), rows=min(settings.rows, len(sequence)))
-    if head_alone:
-        model.float().eval()
-    if parent is not None:
-        parent = model.trunk if head_alone else copy.deepcopy(parent).float().eval()
-        learn = with_sureness(parent, learn, pad)
+    likelihood = 0.0
     if head_alone:
         began = time.perf_counter()
         progress(0, 1, phase="fitting the head")
-        likelihood, loss = fit_head(model, learn, pad)
+        likelihood, loss = fit_head(model.float().eval(), learn, pad, parent is not None)
+        parent = model.trunk if parent is not None else None
         seconds = round(time.perf_counter() - began, 2)
     else:
-        likelihood = fit_likelihood(learn) if parent is not None else 0.0
+        if parent is not None:
+            parent = copy.deepcopy(parent).float().eval()
+            learn = with_sureness(parent, learn, pad)
+            likelihood = fit_likelihood(learn)
 
         def loss_of(model: RewardModel, batch: Sequence[Ranked]) -> tuple[torch.Tensor, int]:
             return batch_loss(model, batch, pad, likelihood)

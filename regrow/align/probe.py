@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from regrow.align.likelihood import by_length, pad_right
+from regrow.align.likelihood import by_length, lay_out, mean_log_probability
 from regrow.align.reward import Ranked, RewardModel, flat
 from regrow.errors import RegrowError
+from regrow.model.decoder import Decoder
 from regrow.train.device import move
 
 #: What holds the weights of a head down.
@@ -62,39 +63,41 @@ def fit_linear(
 
 def fit_likelihood(ranked: Sequence[Ranked]) -> float:
     """The weight of the parent's sureness under which it alone orders the pairs best."""
-    return float(fit_linear(ranked, _sure(ranked))[0][0])
+    sure = np.array([[value] for one in ranked for value in one.sure])
+    return float(fit_linear(ranked, sure)[0][0])
 
 
-def fit_head(model: RewardModel, ranked: Sequence[Ranked], pad: int) -> tuple[float, float]:
-    """Fit the head alone, on the trunk as it is; returns the weight of the parent's sureness,
-    fitted with it where the rankings hold that (else 0), and the loss.
+def fit_head(
+    model: RewardModel, ranked: Sequence[Ranked], pad: int, with_parent: bool
+) -> tuple[float, float]:
+    """Fit the head alone, on the trunk as it is; returns the weight of how sure the trunk, which is
+    the parent, is of an answer (`with_parent`, else 0), and the loss.
 
     A linear probe (Alain and Bengio 2016) of the hidden states at the answers' last tokens, each
     scaled to deviate by 1 and its weight held down by `RIDGE`.
     """
-    hidden = _hidden(model, ranked, pad)
+    hidden, sure = _read(model.trunk, ranked, pad)
     scale = hidden.std(0) + 1e-6
     features, ridge = hidden / scale, [RIDGE] * hidden.shape[1]
-    with_parent = all(one.sure for one in ranked)
     if with_parent:
-        features, ridge = np.hstack([features, _sure(ranked)]), [*ridge, 0.0]
+        features, ridge = np.column_stack([features, sure]), [*ridge, 0.0]
     weights, loss = fit_linear(ranked, features, ridge)
     model.head.data.copy_(torch.from_numpy(weights[: len(scale)] / scale))
     return (float(weights[-1]) if with_parent else 0.0), loss
 
 
 @torch.no_grad()
-def _hidden(model: RewardModel, ranked: Sequence[Ranked], pad: int) -> np.ndarray:
-    """The trunk's hidden states at the last token of every answer, [n, width]."""
-    rows, _ = flat(ranked)
-    out = np.zeros((len(rows), model.config.width), dtype=np.float64)
-    device = next(model.parameters()).device
+def _read(trunk: Decoder, ranked: Sequence[Ranked], pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """The hidden states at the last token of every answer [n, width], and how sure of it [n]."""
+    rows, starts = flat(ranked)
+    hidden, sure = np.zeros((len(rows), trunk.config.width)), np.zeros(len(rows))
     for chosen in by_length(rows):
-        ids, last = move(pad_right([rows[n] for n in chosen], pad), device)
-        out[chosen] = model.trunk(ids)[torch.arange(len(last)), last].double().cpu().numpy()
-    return out
-
-
-def _sure(ranked: Sequence[Ranked]) -> np.ndarray:
-    """How sure the parent is of every answer, [n, 1]."""
-    return np.array([[value] for one in ranked for value in one.sure])
+        asked = [rows[n][: starts[n]] for n in chosen]
+        ids, answer = move(
+            lay_out(asked, [rows[n][starts[n] :] for n in chosen], pad), trunk.embedding.device
+        )
+        states = trunk(ids)
+        last = torch.tensor([len(rows[n]) - 1 for n in chosen], device=ids.device)
+        hidden[chosen] = states[torch.arange(len(last)), last].double().cpu().numpy()
+        sure[chosen] = mean_log_probability(trunk, states, ids, answer).cpu().numpy()
+    return hidden, sure
