@@ -55,6 +55,16 @@ def test_the_gain_has_its_error_and_the_guard_its_say() -> None:
     assert "The guard sent the policy back once." in page
 
 
+@pytest.mark.parametrize(("better", "told"), [((0,), True), ((0, 2), False), ((0, 3), False)])
+def test_a_policy_that_was_never_better_is_said_to_be_its_start(
+    better: tuple[int, ...], told: bool
+) -> None:
+    lines = [*PPO["steps"], PPO["last"]]
+    *steps, last = [line | ({"best": 1.0} if n in better else {}) for n, line in enumerate(lines)]
+    page = gains(run(fed={"ppo": PPO | {"steps": steps, "last": last}}))
+    assert ("No weights on the way were better for sure" in page) == told
+
+
 def test_answers_stand_side_by_side_and_are_text_not_markup() -> None:
     page = gains(run(fed={"ppo": PPO}))
     assert "<td>Who is &lt;b&gt;Ann&lt;/b&gt;?</td>" in page

@@ -85,6 +85,9 @@ def _block(name: str, told: Mapping[str, Any]) -> str:
     if guard:
         times = {0: "never", 1: "once"}.get(guard["returned"], f"{guard['returned']} times")
         said += f" The guard sent the policy back {times}."
+        lines = [*told["steps"], told.get("last") or {}]
+        if [n for n, line in enumerate(lines) if line.get("best")] == [0]:
+            said += " No weights on the way were better for sure: the node has those of its start."
     rows = "".join(
         f"<tr><td>{escape(one['prompt'])}</td>"
         f"<td>{_answer(one, 'before')}</td><td>{_answer(one, 'after')}</td></tr>"
