@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import torch
 from regrow.corpus.tokenizer import Tokenizer, train_tokenizer
 from regrow.errors import RegrowError
 from regrow.evaluate.abilities import ABILITIES, LINES
+from regrow.evaluate.answering import Subject
 from regrow.evaluate.doubt import curves
 from regrow.evaluate.measure import MeasureSettings, choose, measure, speaks_chat
 from regrow.evaluate.outcomes import Outcome, read_outcomes, read_scores, scores
+from regrow.evaluate.reading import by_position
 from regrow.files import write_json, write_jsonl
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.model.folder import save_model
+from regrow.model.stretch import at_context
 from regrow.records import Item, Message
 from regrow.worlds import raters
 
@@ -122,7 +126,8 @@ def small_items(folder: Path) -> Path:
 def test_every_ability_is_measured_and_written(node: Path, tmp_path: Path) -> None:
     items = small_items(tmp_path / "items")
     heldout = tmp_path / "heldout.jsonl"
-    write_jsonl(heldout, [{"id": "d", "text": "Give the word after cat 1", "source": "town"}])
+    text = "Give the word after cat 1. " * 20
+    write_jsonl(heldout, [{"id": "d", "text": text, "source": "town"}])
     found = measure(node, items, OWN, quickly(heldout=heldout, samples=10))
     assert {score.ability for score in found} == set(OWN)
     assert all(score.low <= score.score <= score.high for score in found)
@@ -140,6 +145,40 @@ def test_every_ability_is_measured_and_written(node: Path, tmp_path: Path) -> No
     assert "A program" in titles
     asked = json.loads((node / "measuring.json").read_text())["asked"]
     assert asked["knowledge"] == ABILITIES["knowledge"].plain
+
+
+@pytest.mark.parametrize("positions", ["rope", "learned"])
+def test_loss_by_position_reads_on_past_the_context(
+    positions: Any, node: Path, tmp_path: Path
+) -> None:
+    tokenizer = Tokenizer.load(node)
+    model = Decoder(
+        ModelConfig(tokenizer.vocabulary, 32, 1, 2, 2, 64, context=160, positions=positions), seed=3
+    ).eval()
+    texts = [f"Q: {task.question}\nA: {task.answers[0]}\n" for task in tasks(40)]
+    documents = [{"id": str(n), "text": text, "source": "town"} for n, text in enumerate(texts)]
+    subject = Subject("node", model, tokenizer, 8)
+    told = by_position(subject, documents)
+    assert model.config.context == 160
+    ids = [token for text in texts for token in (*tokenizer.encode(text), tokenizer.eos)]
+    rows = [ids[first : first + 319] for first in range(0, len(ids), 319)]
+    assert len(rows) > 1 and len(rows[-1]) < 319
+    by_row = {name: [one for one in told if one.item == f"town {name}"] for name in (0, 1)}
+    where = [one.variant["position"] for one in by_row[0]]
+    assert where == ["0-128", "128-256", "256-384"]
+    whole = at_context(model, 320, seed=0)
+    row = torch.tensor([[tokenizer.start, *rows[0]]])
+    with torch.no_grad():
+        logits = whole.logits(whole(row[:, :-1]))[0]
+    nats = torch.nn.functional.cross_entropy(logits, row[0, 1:], reduction="none")
+    nats[row[0, 1:] == tokenizer.eos] = 0.0
+    for one, first in zip(by_row[0], (0, 128, 256)):
+        part = slice(first, min(first + 128, 319))
+        size = len(tokenizer.decode(rows[0][part]).encode())
+        wanted = float(nats[part].double().sum()) / math.log(2) / size
+        assert one.value == pytest.approx(wanted, rel=1e-4)
+    with pytest.raises(RegrowError, match="fewer than 128 tokens"):
+        by_position(subject, documents[:2])
 
 
 def test_measuring_again_gives_the_same_outcomes(node: Path, tmp_path: Path) -> None:

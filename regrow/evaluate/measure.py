@@ -33,7 +33,7 @@ from regrow.evaluate.outcomes import (
 )
 from regrow.evaluate.ownability import own_ability, own_outcomes
 from regrow.evaluate.plans import PLANS, Asker, Request
-from regrow.evaluate.reading import go_on, heldout, language_modelling
+from regrow.evaluate.reading import by_position, go_on, heldout, language_modelling
 from regrow.evaluate.taskitems import TaskSettings
 from regrow.files import read_json, read_jsonl, write_json, write_jsonl
 from regrow.progress import Progress, silent
@@ -162,6 +162,8 @@ def measure(
         documents = heldout(settings.heldout or corpus / "heldout.jsonl", settings.documents)
     if "language_modelling" in abilities:
         outcomes += language_modelling(node, documents)
+    if "position" in abilities:
+        outcomes += by_position(node, documents)
     if "memorisation" in abilities:
         outcomes += memorisation(node, corpus, documents, settings.items)
     before: dict[str, Any] = {}

@@ -1,4 +1,5 @@
-"""What a node makes of held-out documents: bits per byte, and a page to go on with."""
+"""What a node makes of held-out documents: bits per byte, how these change along a row, and a page
+to go on with."""
 
 from __future__ import annotations
 
@@ -11,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from regrow.errors import RegrowError
 from regrow.evaluate.answering import Subject, draw
 from regrow.evaluate.outcomes import Outcome
 from regrow.evaluate.plans import Decoding
 from regrow.files import read_jsonl
 from regrow.seeds import derive
+
+#: Tokens of a row that are told apart by where they stand, together.
+STRETCH = 128
 
 
 def heldout(path: Path, per_source: int) -> list[dict[str, Any]]:
@@ -53,6 +58,51 @@ def language_modelling(node: Subject, documents: Sequence[dict[str, Any]]) -> li
             )
         )
     node.spent("language modelling", began)
+    return outcomes
+
+
+def by_position(node: Subject, documents: Sequence[dict[str, Any]]) -> list[Outcome]:
+    """Bits per UTF-8 byte along rows of twice the context, `STRETCH` tokens at a time.
+
+    A row holds documents of one source one after another, as rows of training do. Positions beyond
+    the context are those that the model has without more training (`at_context`): rotary ones and
+    ALiBi go on, learned ones are new and untrained.
+    """
+    from regrow.generate.sampler import score
+    from regrow.model.stretch import at_context
+
+    began = time.perf_counter()
+    tokenizer, length = node.tokenizer, 2 * node.context
+    packed: dict[str, list[int]] = defaultdict(list)
+    encoded = tokenizer.encode_batch([row["text"] for row in documents])
+    for row, ids in zip(documents, encoded):
+        packed[row.get("source", "")] += [*ids, tokenizer.eos]
+    rows = [
+        (source, ids[first : first + length - 1])
+        for source, ids in packed.items()
+        for first in range(0, len(ids), length - 1)
+    ]
+    model = at_context(node.model, length, seed=0)
+    results = score(model, [([tokenizer.start], ids) for _, ids in rows], batch=16, share=False)
+    outcomes = []
+    for number, ((source, ids), result) in enumerate(zip(rows, results, strict=True)):
+        text = np.array(ids) != tokenizer.eos
+        nats = np.where(text, -np.asarray(result.logprobs, dtype=np.float64), 0.0)
+        for first in range(0, len(ids), STRETCH):
+            end = min(first + STRETCH, length - 1)
+            size = len(tokenizer.decode(ids[first:end]).encode())
+            if end > len(ids) or not size:  # the last row ends before
+                continue
+            where = {"source": source, "position": f"{first}-{first + STRETCH}"}
+            bits = float(nats[first:end].sum()) / math.log(2) / size
+            name = f"{source} {number}"
+            outcomes.append(Outcome("position", name, name, where, "bits per byte", bits))
+    if not outcomes:
+        raise RegrowError(
+            f"the held-out documents of each source have fewer than {STRETCH} tokens, too "
+            "few to read by position"
+        )
+    node.spent("position", began)
     return outcomes
 
 
