@@ -34,9 +34,19 @@ def test_a_gain_within_its_standard_error_is_luck() -> None:
     guard.note([4.0, 4.0, 4.0, 4.0], 0.0)
     # A mean of .5 with a deviation of sqrt(3)/2 over 4 prompts: an error of .43.
     assert guard.note([6.0, 4.0, 4.0, 4.0], 0.0) == "best"
-    # A further mean of .25 with a deviation of .83: an error of .41.
-    assert guard.note([7.0, 5.0, 4.0, 3.0], 0.0) == ""
-    assert guard.best == [6.0, 4.0, 4.0, 4.0]
+    # From the start a mean of .75 with a deviation of 1.48: an error of .74.
+    assert guard.note([7.0, 5.0, 4.0, 3.0], 0.0) == "best"
+    # .8, the most so far, with an error of 1.00: luck.
+    assert guard.note([8.2, 3.0, 4.0, 4.0], 0.0) == ""
+    assert guard.note([6.4, 4.0, 4.0, 4.4], 0.0) == ""  # sure, but not the most
+    assert guard.best == [7.0, 5.0, 4.0, 3.0]
+
+
+def test_a_fall_within_its_standard_error_is_no_harm() -> None:
+    guard = GoldGuard(fall=0.1)
+    guard.note([4.0, 4.0, 4.0, 4.0], 0.0)
+    assert guard.note([2.8, 4.0, 4.0, 4.4], 1.0) == ""  # -.2, with an error of .3
+    assert guard.note([3.8, 3.8, 3.8, 3.8], 1.0) == "fell"  # -.2, with none
 
 
 def test_it_gives_up_after_so_many_returns() -> None:
@@ -50,9 +60,9 @@ def test_its_state_goes_on_where_it_was() -> None:
     guard = GoldGuard()
     series = [(4.0, 0.1), (4.2, 0.2), (4.1, 0.3), (3.5, 0.6), (3.4, 0.9), (3.3, 1.2)]
     for gold, reward in series[:4]:
-        guard.note([gold, 4.0], reward)
+        guard.note([gold, gold], reward)
     other = GoldGuard(**guard.state())
-    found = [[one.note([gold, 4.0], reward) for gold, reward in series[4:]]
+    found = [[one.note([gold, gold], reward) for gold, reward in series[4:]]
              for one in (guard, other)]  # fmt: skip
     assert found[0] == found[1] == ["fell", "fell"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rl_tiny import LOOP, asked, digest, grpo, ppo
+import torch
+from rl_tiny import LOOP, asked, digest, grpo, ppo, tiny
 
 from regrow.align.reinforcement import Reinforcement
 from regrow.align.rollouts import draw
@@ -53,8 +54,23 @@ class Killed(Exception):
     pass
 
 
-def test_a_stopped_run_ends_with_the_same_bits(tmp_path: Path) -> None:
-    loop = replace(LOOP, steps=7, kl=0.05, kl_target=0.01, average=0.9)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_where_gains_are_trained_nothing_else_moves(precision: str, tmp_path: Path) -> None:
+    run = ppo(replace(LOOP, steps=3, trained="gains"), precision)
+    start = tiny().state_dict()
+    run.run(tmp_path)
+    run.release()
+    after = dict(run.policy.named_parameters())
+    assert after.keys() == start.keys()
+    assert all(weight.dtype == torch.float32 and weight.requires_grad for weight in after.values())
+    moved = {name for name, weight in after.items() if not torch.equal(weight, start[name])}
+    gains = {"norm.weight", "blocks.0.attention_norm.weight", "blocks.0.mlp_norm.weight"}
+    assert {"norm.weight"} <= moved <= gains <= after.keys()
+
+
+@pytest.mark.parametrize("trained", ["all", "gains"])
+def test_a_stopped_run_ends_with_the_same_bits(trained: str, tmp_path: Path) -> None:
+    loop = replace(LOOP, steps=7, kl=0.05, kl_target=0.01, average=0.9, trained=trained)
     whole = ppo(loop)
     figures = whole.run(tmp_path / "whole")
 

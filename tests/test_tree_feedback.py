@@ -152,6 +152,18 @@ def test_ppo_without_room_for_an_answer_says_what_to_do(run: Path) -> None:
         rlhf(given)
 
 
+def test_a_node_whose_gains_alone_are_trained_keeps_all_else_of_its_parent(run: Path) -> None:
+    alone = {"trained": "gains", "rate": 0.1, "gold_fall": None}
+    given = changed(
+        context(run, "tuned"), **{f"nodes__tuned__settings__{k}": v for k, v in alone.items()}
+    )
+    rlhf(given)
+    parent, child = (load_model(one).state_dict() for one in (run / "oak", given.folder))
+    moved = {name for name in parent if not torch.equal(parent[name], child[name])}
+    assert "norm.weight" in moved
+    assert all("norm" in name for name in moved - {"embedding"})  # where turns begin as words
+
+
 def test_a_reward_model_learns_from_people_and_is_tested_on_prompts_put_aside(run: Path) -> None:
     given = by_people(run, "tuned", people(run, run / "r.jsonl"))
     told = rlhf(given)["reward_model"]

@@ -36,7 +36,10 @@ SAMPLED = 4
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """How long and how hard. `prompts` and `samples` are per step; `length` in tokens."""
+    """How long and how hard. `prompts` and `samples` are per step; `length` in tokens.
+
+    `trained`: `all` weights, or the `gains` of the norms alone.
+    """
 
     steps: int
     prompts: int = 64
@@ -49,6 +52,7 @@ class Loop:
     kl: float = 0.05
     average: float = 0.0  # OptimSettings.average of the policy (InstructGPT: 0.992)
     mix_rows: int = 8  # pretraining rows beside each minibatch
+    trained: str = "all"
     held_out: int = 128  # prompts, at most, that tell what was gained
     watched: int = 128  # others, at most, by which the guard judges
     gold_fall: float | None = None  # points of gold that may be lost before the policy returns

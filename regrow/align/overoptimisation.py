@@ -33,13 +33,15 @@ class GoldGuard:
     """Judges weights by the gold scores and the mean reward of their answers to the same prompts.
 
     `fall` is how far gold may lie below its best, in points of the raters' scale, and `returns` how
-    often the policy is sent back before the run ends. Weights are the best only where they gained
-    more than a standard error, so that luck on these prompts is not taken for skill.
+    often the policy is sent back before the run ends. Weights are the best if their mean is, and if
+    they gained more than a standard error from the start; a fall within an error counts for none:
+    so luck on these prompts is taken for neither skill nor harm.
     """
 
     fall: float = 0.1
     returns: int = 3
-    best: list[float] = field(default_factory=list)  # gold by prompt
+    start: list[float] = field(default_factory=list)  # gold by prompt
+    best: list[float] = field(default_factory=list)
     best_reward: float = 0.0
     returned: int = 0
 
@@ -48,13 +50,15 @@ class GoldGuard:
     ) -> Verdict:
         """What these scores say of the weights that they were measured on; `topics` are those of
         the prompts, each another if None."""
-        gains = np.asarray(golds) - np.asarray(self.best or golds)
-        gain = float(gains.mean())
-        error = error_of(gains, topics or [str(n) for n in range(len(gains))])
-        if not self.best or gain > error:
-            self.best, self.best_reward = [float(gold) for gold in golds], reward
+        now = [float(gold) for gold in golds]
+        names = topics or [str(n) for n in range(len(now))]
+        gain, error = _gain(now, self.best or now, names)
+        from_start, its_error = _gain(now, self.start or now, names)
+        if not self.best or (gain > 0 and from_start > its_error):
+            self.start = self.start or now
+            self.best, self.best_reward = now, reward
             return "best"
-        if gain < -self.fall and reward > self.best_reward:
+        if gain < -max(self.fall, error) and reward > self.best_reward:
             self.returned += 1
             return "fell"
         return ""
@@ -120,6 +124,14 @@ def error_of(values: np.ndarray, topics: Sequence[str], spent: int = 0) -> float
     sums = [residuals[[one == name for one in topics]].sum() for name in dict.fromkeys(topics)]
     scale = len(sums) / (len(sums) - spent)
     return float((scale * np.square(sums).sum()) ** 0.5 / len(values))
+
+
+def _gain(
+    now: Sequence[float], then: Sequence[float], topics: Sequence[str]
+) -> tuple[float, float]:
+    """The mean gain on the same prompts, and its standard error."""
+    gains = np.asarray(now) - np.asarray(then)
+    return float(gains.mean()), error_of(gains, topics)
 
 
 def change(before: np.ndarray, after: np.ndarray, topics: Sequence[str]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,8 +35,10 @@ from regrow.train.checkpoint import Checkpoint, Checkpoints
 from regrow.train.optim import Optimizer, OptimSettings, build
 from regrow.train.precision import Precision, choose
 
-#: Every so many steps gold is looked at.
-WATCH_EVERY = 5
+#: Gold is looked at every five steps, and of a long run ten times.
+WATCH_EVERY, LOOKS = 5, 10
+#: The gains of norms, and their biases where they have some.
+GAIN = re.compile(r"(^|[._])norm\.(weight|bias)$")
 
 
 class Reinforcement(Actor):
@@ -61,18 +64,34 @@ class Reinforcement(Actor):
             policy, tokenizer, prompts, loop, seed=seed, temperature=temperature, truth=truth
         )
         self.mix, self.mix_weight, self.beta = mix, mix_weight, loop.kl
+        self._fixed: dict[str, Tensor] = {}  # weights that are not trained, in fp32
         self.guard = GoldGuard(fall=loop.gold_fall or 0.0) if self.aside.watched else None
         self.prepare(precision or choose())
 
     def prepare(self, precision: Precision) -> None:
-        """Build the optimizer as well."""
+        """Build the optimizer as well; what it does not move stands in the working precision."""
         super().prepare(precision)
+        if self.loop.trained == "gains":
+            for name, parameter in self.policy.named_parameters():
+                if not GAIN.search(name):
+                    self._fixed.setdefault(name, parameter.detach().clone())
+                    parameter.requires_grad_(False)
+                    parameter.data = self._fixed[name].to(precision.dtype)
         self.adam = OptimSettings(
             name="adamw", rate=self.loop.rate, decay=0.0, betas=(0.9, 0.95), eps=1e-5, clip=1.0,
             average=self.loop.average,
         )  # fmt: skip
         self.optimizer: Optimizer = build(self.policy, self.adam, precision)
         self.best = self.optimizer.trainable.master.clone() if self.guard else None
+
+    def release(self) -> None:
+        """Give what is trained its fp32 weights as plain parameters."""
+        for optimizer in self.optimizers().values():
+            optimizer.trainable.release()
+        for name, weight in self._fixed.items():
+            parameter = self.policy.get_parameter(name)
+            parameter.data = weight
+            parameter.requires_grad_(True)
 
     def update(self, rollouts: Rollouts, groups: Sequence[str], step: int) -> dict[str, float]:
         """Learn from the answers of a step; returns its figures."""
@@ -204,8 +223,7 @@ class Reinforcement(Actor):
                 "folder to start anew"
             )
         if meta["precision"] != self.precision.name:
-            for optimizer in self.optimizers().values():
-                optimizer.trainable.release()
+            self.release()
             self.prepare(choose(meta["precision"]))
         for name, optimizer in self.optimizers().items():
             prefix = f"{name}."
@@ -231,16 +249,18 @@ class Reinforcement(Actor):
             "steps_over": sum(line["drift"] > bound for line in lines),
         }  # fmt: skip
         if self.guard is not None:
-            told["guard"] = self.guard.state() | {"best": float(np.mean(self.guard.best))}
+            means = {name: float(np.mean(getattr(self.guard, name))) for name in ("start", "best")}
+            told["guard"] = self.guard.state() | means
         return told | ({"held_out": compared} if (compared := self.compare()) else {})
 
     def _run(self, checkpoints: Checkpoints, metrics: Path, progress: Progress) -> list[Any]:
         step, lines = 0, []
+        every = max(WATCH_EVERY, self.loop.steps // LOOKS)
         if (found := checkpoints.load()) is not None:
             self.restore(found)
             step, lines = found.step, found.meta["lines"]
         while step < self.loop.steps and not (self.guard and self.guard.over):
-            seen = self.look() if step % WATCH_EVERY == 0 else {}
+            seen = self.look() if step % every == 0 else {}
             rollouts, groups, figures = self.roll_out(step)
             figures |= self.update(rollouts, groups, step) | seen
             self.settle(figures, len(groups))

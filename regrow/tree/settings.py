@@ -309,6 +309,11 @@ class ReinforcementSettings(Strict):
     samples: int = Field(default=2, gt=0, description="answers a prompt")
     length: int = Field(default=64, gt=0, description="longest answer in tokens")
     temperature: float = Field(default=1.0, gt=0)
+    trained: Literal["all", "gains"] = Field(
+        default="all",
+        description="all weights, or the gains of the norms alone: far fewer directions for the "
+        "noise of few answers to drive a small model in; wants some ten times the rate",
+    )
     rate: float = Field(default=1e-4, gt=0, description="learning rate of the policy (Adam)")
     warmup: int = Field(default=5, ge=0, description="steps of warm-up")
     kl: float = Field(default=0.05, ge=0, description="weight of the KL term, per token")

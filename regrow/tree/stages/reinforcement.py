@@ -144,7 +144,7 @@ def loop_words(context: StageContext, settings: ReinforcementSettings) -> dict[s
     steps = context.node.tokens // (settings.rows * settings.samples * settings.length)
     same = (
         "samples", "length", "minibatches", "epochs", "rate", "warmup", "kl", "average", "mix_rows",
-        "held_out",
+        "held_out", "trained",
     )  # fmt: skip
     words = {name: getattr(settings, name) for name in same}
     return {"steps": max(1, steps), "prompts": settings.rows, **words}
@@ -167,7 +167,7 @@ def grown(context: StageContext, run: Any, mix: Any) -> dict[str, Any]:
     from regrow.align.reinforcement import steps_in
 
     figures = run.run(context.folder, context.progress)
-    run.optimizer.trainable.release()
+    run.release()
     if mix is not None:  # rows of the mix beside each step
         own = run.loop.epochs * run.loop.minibatches * run.loop.mix_rows
         seen = [
