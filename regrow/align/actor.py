@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class Loop:
     kl: float = 0.05
     average: float = 0.0  # OptimSettings.average of the policy (InstructGPT: 0.992)
     mix_rows: int = 8  # pretraining rows beside each minibatch
-    trained: str = "all"
+    trained: Literal["all", "gains"] = "all"
     held_out: int = 128  # prompts, at most, that tell what was gained
     watched: int = 128  # others, at most, by which the guard judges
     gold_fall: float | None = None  # points of gold that may be lost before the policy returns
