@@ -207,6 +207,18 @@ def test_of_what_is_put_aside_there_is_no_more_than_wanted() -> None:
     assert put_aside(few, 0, 100, 0).rest == few
 
 
+@pytest.mark.parametrize(("steps", "looks"), [(12, [0, 5, 10]), (60, list(range(0, 60, 6)))])
+def test_gold_is_looked_at_every_five_steps_or_ten_times(
+    steps: int, looks: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = opposed(steps)
+    run.guard = None
+    monkeypatch.setattr(run, "look", lambda: {"seen": 1.0})
+    monkeypatch.setattr(run, "update", lambda *_: {})
+    lines = run.run(tmp_path)["steps"]
+    assert [n for n, line in enumerate(lines) if "seen" in line] == looks
+
+
 def test_a_run_draws_no_prompt_that_is_put_aside() -> None:
     run = opposed(1)
     watched, held = ({one.key for one in some} for some in (run.aside.watched, run.aside.held))

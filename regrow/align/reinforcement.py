@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +27,7 @@ from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
 from regrow.files import write_atomic
 from regrow.model.decoder import Decoder
+from regrow.model.norms import Norm
 from regrow.progress import Progress, silent
 from regrow.records import Conversation
 from regrow.seeds import derive
@@ -37,8 +37,6 @@ from regrow.train.precision import Precision, choose
 
 #: Gold is looked at every five steps, and of a long run ten times.
 WATCH_EVERY, LOOKS = 5, 10
-#: The gains of norms, and their biases where they have some.
-GAIN = re.compile(r"(^|[._])norm\.(weight|bias)$")
 
 
 class Reinforcement(Actor):
@@ -72,8 +70,10 @@ class Reinforcement(Actor):
         """Build the optimizer as well; what it does not move stands in the working precision."""
         super().prepare(precision)
         if self.loop.trained == "gains":
+            norms = [module for module in self.policy.modules() if isinstance(module, Norm)]
+            gains = {parameter for norm in norms for parameter in norm.parameters()}
             for name, parameter in self.policy.named_parameters():
-                if not GAIN.search(name):
+                if parameter not in gains:
                     self._fixed.setdefault(name, parameter.detach().clone())
                     parameter.requires_grad_(False)
                     parameter.data = self._fixed[name].to(precision.dtype)
