@@ -20,6 +20,7 @@ from regrow.evaluate.comparison import Run, read_run, so_far
 from regrow.evaluate.growth import smooth
 from regrow.evaluate.outcomes import Outcome, scores
 from regrow.evaluate.report import write_report
+from regrow.evaluate.sections import heat_map
 from regrow.evaluate.table import ability_table, side_by_side
 from regrow.files import write_json, write_jsonl
 from regrow.page import charts
@@ -320,3 +321,26 @@ def test_a_narrow_window_gets_several_tables_and_no_cell_is_cut(run: Path) -> No
         console.print(ability_table({name: scores[name] for name in group}))
     text = console.export_text()
     assert "…" not in text and all(len(line) <= 60 for line in text.splitlines())
+
+
+def test_nodes_that_differ_by_noise_alone_are_shaded_alike(tmp_path: Path) -> None:
+    for name, shift in (("one", 0.0), ("two", 0.01), ("far", 3.0)):
+        bits = [
+            Outcome("language_modelling", str(n), str(n), {"source": "town"}, "bits per byte",
+                    2 + n / 10 + shift)
+            for n in range(8)
+        ]  # fmt: skip
+        folder = tmp_path / name
+        write_json(folder / "edge.json", {"name": name, "stage": "pretrain", "parent": None})
+        write_json(folder / "scores.json", [one.to_row() for one in scores(name, bits, 0)])
+        write_jsonl(folder / "items.jsonl.gz", (one.to_row() for one in bits))
+
+    def shades() -> list[float]:
+        run = read_run(tmp_path)
+        return [float(v) for v in re.findall(r"--v:([0-9.]+)", heat_map(run))][: len(run.nodes)]
+
+    far, *alike = sorted(shades())
+    assert far == 0 and min(alike) > 0.99
+    (tmp_path / "far" / "edge.json").unlink()
+    (tmp_path / "far" / "scores.json").unlink()
+    assert min(shades()) > 0.95

@@ -222,10 +222,15 @@ def _arms_last(nodes: Sequence[NodeReport]) -> list[NodeReport]:
 
 
 def _span(line: Line, values: Sequence[Score]) -> tuple[float, float]:
+    """From the palest to the darkest: at least as far apart as an interval is wide, so that values
+    which are the same but for noise look the same."""
     if line.unit == "share":
         return 0.0, 1.0
-    ends = [score.score for score in values]
-    return min(ends, default=0.0), max([*ends, min(ends, default=0.0) + 1e-9])
+    least = min((score.score for score in values), default=0.0)
+    widths = [score.high - score.low for score in values]
+    return least, max(
+        [*(score.score for score in values), *(least + w for w in widths), least + 1e-9]
+    )
 
 
 def _cell(node: NodeReport, line: Line, span: tuple[float, float]) -> str:
