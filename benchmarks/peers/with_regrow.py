@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -66,6 +67,8 @@ def encode(source: Path, tokenizer: str) -> Callable[[], list[list[int]]]:
     from regrow.corpus.tokenizer import Tokenizer
 
     texts, loaded = common.texts_of(source), Tokenizer.load(Path(tokenizer))
+    os.environ["RAYON_NUM_THREADS"] = "1"  # as in a build, whose workers are processes
+    loaded.encode_batch(texts[:1])  # the vocabulary's conversion is preparation, as tiktoken's
 
     def work() -> list[list[int]]:
         batches = (texts[i : i + 512] for i in range(0, len(texts), 512))

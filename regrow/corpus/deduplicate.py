@@ -15,7 +15,7 @@ from regrow.corpus.grams import Words, gram_sets, mix
 from regrow.corpus.settings import DeduplicateSettings
 from regrow.seeds import rng
 
-BLOCK = 1 << 20  # n-grams hashed at a time
+BLOCK = 1 << 18  # n-grams hashed at a time
 MISSED = 0.02  # pairs just above the threshold that bands may miss
 NEIGHBOURS = 8  # texts with the same band key that each is compared with, nearest and first
 
@@ -46,18 +46,23 @@ def signatures(sets: Sequence[np.ndarray], hashes: int) -> np.ndarray:
     scale = random.integers(0, 1 << 32, hashes, dtype=np.uint32) | np.uint32(1)
     shift = random.integers(0, 1 << 32, hashes, dtype=np.uint32)
     out = np.full((len(sets), hashes), 0xFFFFFFFF, np.uint32)
-    filled = [i for i, grams in enumerate(sets) if len(grams)]
-    sizes = np.asarray([len(sets[i]) for i in filled])
+    sizes = np.asarray(list(map(len, sets)), np.int64)
+    filled = np.flatnonzero(sizes)
+    sizes = sizes[filled]
     ends = np.cumsum(sizes)
     begin = 0
     while begin < len(filled):
         base = ends[begin] - sizes[begin]
         stop = max(begin + 1, int(np.searchsorted(ends, base + BLOCK, side="right")))
         members = filled[begin:stop]
-        flat = np.concatenate([sets[i] for i in members]).astype(np.uint32, copy=False)
+        flat = np.concatenate([sets[i] for i in members.tolist()]).astype(np.uint32, copy=False)
         starts = ends[begin:stop] - sizes[begin:stop] - base
+        hashed, lowest = np.empty_like(flat), np.empty((hashes, len(members)), np.uint32)
         for k in range(hashes):
-            out[members, k] = np.minimum.reduceat(flat * scale[k] + shift[k], starts)
+            np.multiply(flat, scale[k], out=hashed)
+            hashed += shift[k]
+            np.minimum.reduceat(hashed, starts, out=lowest[k])
+        out[members] = lowest.T
         begin = stop
     return out
 
@@ -156,9 +161,10 @@ def near_copies(words: Words, settings: DeduplicateSettings) -> list[tuple[int, 
     bands, rows = bands_for(settings.threshold, settings.hashes)
     keys = band_keys(signatures(sets, bands * rows), bands, rows)
     pairs = [pairs_of_band(keys[:, band], sizes, settings.threshold) for band in range(bands)]
-    unique = np.unique(np.concatenate([np.stack(pair, 1) for pair in pairs]), axis=0)
-    alike = [jaccard(sets[a], sets[b]) >= settings.threshold for a, b in unique.tolist()]
-    a, b = unique[alike].T
+    a, b = np.divmod(np.unique(np.concatenate([a * len(sets) + b for a, b in pairs])), len(sets))
+    both = zip(a.tolist(), b.tolist(), strict=True)
+    alike = np.asarray([jaccard(sets[i], sets[j]) >= settings.threshold for i, j in both], bool)
+    a, b = a[alike], b[alike]
     survivor = clusters(a, b, np.zeros(len(sets)))
     return [
         (-1, 0.0) if i == j else (j, jaccard(sets[i], sets[j]))

@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 _LONG_RUN = 100_000
 _LONG_SPACE = re.compile(rf"(?<!\s)\s{{{_LONG_RUN}}}")
 
-#: What \b after a letter means to Oniguruma in `tokenizers`: to it ² and ½ belong to a word and a
-#: zero-width joiner does not; tiktoken takes them the other way.
-_WORD_ENDS = r"(?![²³¹¼½¾]|[^\W\x{200C}\x{200D}])"
+#: `tokenizer.PATTERN`, cutting alike but faster: what neither looks ahead nor starts with ' comes
+#: first and in one group, which the library hands to its quick engine.
+#: \b after a letter is spelled out, as Oniguruma in `tokenizers` means it: to it ² and ½ belong to a
+#: word and a zero-width joiner does not; tiktoken takes them the other way.
+_SPLIT = (
+    r"(?: ?(?:\p{L}+|\p{N})| [^\s\p{L}\p{N}]+|[^\s\p{L}\p{N}'][^\s\p{L}\p{N}]*)"
+    r"|\n+(?=\S)|\s+(?!\S)|\s+"
+    r"|'(?:s|t|re|ve|m|ll|d)(?![²³¹¼½¾]|[^\W\x{200C}\x{200D}])|'[^\s\p{L}\p{N}]*"
+)
 
 
 def suits(text: str) -> bool:
@@ -32,17 +38,18 @@ def suits(text: str) -> bool:
 
     It would also replace half a surrogate pair, which `tokenizers` refuses.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return False
     return len(text) < _LONG_RUN or not _LONG_SPACE.search(text)
 
 
 def tiktoken_encoder(backend: tokenizers.Tokenizer, pattern: str) -> tiktoken.Encoding | None:
     """An encoder with the same ids for every text; None where that cannot be shown.
 
-    `pattern` is the one split known to cut alike in both libraries.
+    `pattern` is the one split of which a copy that cuts alike is known (`_SPLIT`).
     """
     parts = json.loads(backend.to_str())
     if not _is_plain(parts, pattern):
@@ -52,8 +59,7 @@ def tiktoken_encoder(backend: tokenizers.Tokenizer, pattern: str) -> tiktoken.En
         return None
     import tiktoken
 
-    split = pattern.replace(r"\b", _WORD_ENDS)
-    return tiktoken.Encoding("regrow", pat_str=split, mergeable_ranks=ranks, special_tokens={})
+    return tiktoken.Encoding("regrow", pat_str=_SPLIT, mergeable_ranks=ranks, special_tokens={})
 
 
 def _is_plain(parts: Mapping[str, Any], pattern: str) -> bool:

@@ -18,7 +18,7 @@ SPACELESS = (
 )
 _SPACELESS = re.compile(f"[{SPACELESS}]")
 _SLICE = 1 << 17  # characters hashed together
-_SORTED = 1 << 15  # words of the texts whose grams are sorted together
+_SORTED = 1 << 14  # words of the texts whose grams are sorted together
 LETTERS = 0x40000  # above these code points stand no letters or digits: tags and private use
 _WORD = re.compile(rf"\w{{1,{_SLICE}}}")
 _WORD_OR_CHARACTER = re.compile(rf"[{SPACELESS}]|[^\W{SPACELESS}]{{1,{_SLICE}}}")
@@ -180,7 +180,6 @@ def gram_sets(words: Words, n: int) -> list[np.ndarray]:
     A text of fewer words is one shorter gram. Two texts of a thousand words share a hash by chance
     once in four thousand pairs.
     """
-    flat = gram_hashes(words.hashes, n) >> np.uint64(32)
     lengths = np.diff(words.offsets)
     sets: list[np.ndarray] = []
     low = 0
@@ -188,14 +187,14 @@ def gram_sets(words: Words, n: int) -> list[np.ndarray]:
         enough = words.offsets[low] + _SORTED
         high = max(low + 1, int(np.searchsorted(words.offsets, enough, side="right")) - 1)
         own = lengths[low:high]
-        counts = np.maximum(0, own - n + 1)
-        text = np.repeat(np.arange(high - low), counts)
-        place = np.arange(len(text)) - np.repeat(np.cumsum(counts) - counts, counts)
-        grams = flat[words.offsets[low:high][text] + place]
+        grams = gram_hashes(words.hashes[words.offsets[low] : words.offsets[high]], n)
+        text = np.repeat(np.arange(high - low, dtype=np.uint64), own)
+        text, last = text[: len(grams)], text[len(text) - len(grams) :]
+        keys = ((text << np.uint64(32)) | (grams >> np.uint64(32)))[text == last]
         for i in np.flatnonzero((own > 0) & (own < n)).tolist():
             whole = gram_hashes(words.of(low + i), int(own[i])) >> np.uint64(32)
-            text, grams = np.append(text, i), np.append(grams, whole)
-        keys = np.sort((text.astype(np.uint64) << np.uint64(32)) | grams)
+            keys = np.append(keys, np.uint64(i << 32) | whole)
+        keys.sort()
         keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]
         ends = np.searchsorted(keys, np.arange(1, high - low).astype(np.uint64) << np.uint64(32))
         sets += np.split(keys.astype(np.uint32), ends)

@@ -69,9 +69,15 @@ def gopher_quality(shape: Shape) -> str:
         return "ellipsis lines"
     if not shape.spaceless and shape.lettered < GOPHER_LETTERED * len(shape.words):
         return "words with letters"
-    if shape.latin and not shape.mixed and len(GOPHER_STOP_WORDS.intersection(shape.words)) < 2:
+    if shape.latin and not shape.mixed and not _english(shape.words):
         return "stop words"
     return ""
+
+
+def _english(words: list[str]) -> bool:
+    """Whether two stop words are there: a text's first words nearly always tell."""
+    stop = GOPHER_STOP_WORDS
+    return len(stop.intersection(words[:300])) > 1 or len(stop.intersection(words)) > 1
 
 
 def _gopher_repetition(shape: Shape) -> str:
