@@ -47,6 +47,7 @@ def launch(
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": root if peer == "regrow" else "",
+        "PYTHONDONTWRITEBYTECODE": "",  # regrow runs compiled, as its installed peers do
     }
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "answer.json"

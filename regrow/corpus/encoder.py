@@ -24,8 +24,8 @@ _LONG_SPACE = re.compile(rf"(?<!\s)\s{{{_LONG_RUN}}}")
 
 #: `tokenizer.PATTERN`, cutting alike but faster: what neither looks ahead nor starts with ' comes
 #: first and in one group, which the library hands to its quick engine.
-#: \b after a letter is spelled out, as Oniguruma in `tokenizers` means it: to it ² and ½ belong to a
-#: word and a zero-width joiner does not; tiktoken takes them the other way.
+#: \b after a letter is spelled out, as Oniguruma in `tokenizers` means it: to it ² and ½ belong to
+#: a word and a zero-width joiner does not; tiktoken takes them the other way.
 _SPLIT = (
     r"(?: ?(?:\p{L}+|\p{N})| [^\s\p{L}\p{N}]+|[^\s\p{L}\p{N}'][^\s\p{L}\p{N}]*)"
     r"|\n+(?=\S)|\s+(?!\S)|\s+"
@@ -85,12 +85,13 @@ def _ranks(model: Mapping[str, Any]) -> dict[bytes, int] | None:
     vocabulary, byte_of = model["vocab"], _byte_of()
     joined = [left + right for left, right in model["merges"]]
     tokens = [*byte_of, *joined]
-    if not all(token in vocabulary and byte_of.keys() >= set(token) for token in tokens):
+    if not set(tokens) <= vocabulary.keys() or not set("".join(tokens)) <= byte_of.keys():
         return None
     ids = [vocabulary[token] for token in joined]
     if any(later <= earlier for earlier, later in pairwise(ids)):
         return None
-    return {bytes(byte_of[c] for c in token): vocabulary[token] for token in tokens}
+    spelled = str.maketrans({letter: chr(byte) for letter, byte in byte_of.items()})
+    return {token.translate(spelled).encode("latin-1"): vocabulary[token] for token in tokens}
 
 
 def _whole(backend: tokenizers.Tokenizer, model: Mapping[str, Any]) -> bool:

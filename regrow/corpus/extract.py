@@ -37,7 +37,7 @@ _TAG = re.compile(r"<[^<>]*>")  # linear where none is closed
 _LIST = re.compile(r"<(/?)[uo]l\b", re.IGNORECASE)
 
 _BULLET = re.compile(r"^[ \t]*[•◦▪‣] ?", re.MULTILINE)
-_ORDERED = re.compile(r"^ {2,4}(?=\d+\. )", re.MULTILINE)
+_ORDERED = re.compile(r"\n {2,4}(?=\d+\. )")  # a first letter that is quick to find
 _CELLS = re.compile(r"(?<=\S)\t\t(?=\S)")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]++$", re.MULTILINE)  # linear in runs of blanks
 _BLANKS = re.compile(r"\n{3,}")
@@ -101,8 +101,10 @@ def html_to_text(html: str) -> str:
         _drop(root, ",".join(skip))
         text = extract_plain_text(root.html, main_content=False, alt_texts=False)
     text = _CELLS.sub(" | ", text) if "\t\t" in text else text
-    text = _ORDERED.sub("", _BULLET.sub("- ", text))
-    return tidy(text if "<pre" in html else _BLANKS.sub("\n\n", text))
+    text = _ORDERED.sub("\n", "\n" + _BULLET.sub("- ", text))
+    if "\n\n\n" in text and "<pre" not in html:
+        text = _BLANKS.sub("\n\n", text)
+    return tidy(text)
 
 
 def _lists_within_lists(html: str) -> int:

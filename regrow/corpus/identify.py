@@ -80,28 +80,35 @@ def _languages_of_blocks(blocks: Sequence[str]) -> list[str]:
     """By frequent words where they are plainly English, by script for Japanese, Korean, Thai and
     Chinese, else by byte n-grams (`regrow.corpus.languages`).
     """
-    out = list(map(_plain, blocks))
-    open_ = [i for i, language in enumerate(out) if not language]
-    words = [_NOT_WORDS.sub(" ", blocks[i]) for i in open_]
-    for i, (language, probability) in zip(open_, most_likely(words)):
+    out = list(map(_english, blocks))
+    open_ = {i: _NOT_WORDS.sub(" ", blocks[i]) for i, language in enumerate(out) if not language}
+    for i, words in list(open_.items()):
+        if language := _by_script(words):
+            out[i] = language
+            del open_[i]
+    for i, (language, probability) in zip(open_, most_likely(list(open_.values()))):
         out[i] = language if probability >= SURE and language != "zxx" else "und"
     return out
 
 
-def _plain(text: str) -> str:
-    """The language of a text where words or script give it away, "und" without letters, or ''."""
+def _english(text: str) -> str:
+    """ "en" where frequent words give it away, or ''."""
     words = text.lower().split()
-    if len(words) >= 20:
-        english = [word for word in words if word in _ENGLISH]
-        if len(english) >= _ENGLISH_SHARE * len(words) and len(set(english)) >= 5:
-            return "en"
-    text = _NOT_WORDS.sub(" ", text)
-    letters = len(_LETTER.findall(text))
-    if not text.isascii():
+    if len(words) < 20:
+        return ""
+    english = [word for word in words if word in _ENGLISH]
+    plain = len(english) >= _ENGLISH_SHARE * len(words) and len(set(english)) >= 5
+    return "en" if plain else ""
+
+
+def _by_script(words: str) -> str:
+    """The language of a text where its script gives it away, "und" without letters, or ''."""
+    letters = len(_LETTER.findall(words))
+    if not words.isascii():
         for language, script in _SCRIPTS.items():
-            if len(script.findall(text)) > 0.15 * letters:
+            if len(script.findall(words)) > 0.15 * letters:
                 return language
-        if len(_HAN.findall(text)) > 0.3 * letters:
+        if len(_HAN.findall(words)) > 0.3 * letters:
             return "zh"
     return "und" if letters < LEAST_LETTERS else ""
 
