@@ -184,10 +184,10 @@ def test_jaccard_of_two_sets() -> None:
     assert jaccard(a, a[:0]) == 0.0
 
 
-def test_bands_miss_one_pair_in_fifty_just_above_the_threshold() -> None:
-    assert bands_for(0.5, 160) == (40, 4)
+def test_bands_miss_two_pairs_in_a_thousand_just_above_the_threshold() -> None:
+    assert bands_for(0.5, 160) == (53, 3)
     above = np.linspace(0.5, 0.7, 21)
-    assert ((1 - above**4) ** 40).mean() < 0.02 < ((1 - above**5) ** 32).mean()
+    assert ((1 - above**3) ** 53).mean() < 0.002 < ((1 - above**4) ** 40).mean()
 
 
 def test_texts_with_one_key_are_paired_unless_their_sizes_forbid_it() -> None:

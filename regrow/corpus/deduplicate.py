@@ -16,7 +16,7 @@ from regrow.corpus.settings import DeduplicateSettings
 from regrow.seeds import rng
 
 BLOCK = 1 << 18  # n-grams hashed at a time
-MISSED = 0.02  # pairs just above the threshold that bands may miss
+MISSED = 0.002  # pairs just above the threshold that bands may miss
 NEIGHBOURS = 8  # texts with the same band key that each is compared with, nearest and first
 
 
@@ -28,7 +28,7 @@ def digest_of(text: str) -> tuple[int, int]:
 
 
 def bands_for(threshold: float, hashes: int) -> tuple[int, int]:
-    """(bands, rows): the longest rows that miss 2 % of the pairs in the .2 above the threshold."""
+    """(bands, rows): the longest rows that miss .2 % of the pairs in the .2 above the threshold."""
     likeness = np.linspace(threshold, min(1.0, threshold + 0.2), 21)
 
     def missed(rows: int) -> float:
