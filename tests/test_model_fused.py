@@ -103,6 +103,16 @@ def test_cross_entropy_matches_torch(
         torch.testing.assert_close(a, b, atol=2e-6, rtol=2e-6)
 
 
+def test_cross_entropy_of_a_frozen_head_gives_the_same_gradient_below() -> None:
+    hidden, targets = noise(6, 8), torch.tensor([0, 1, 2, 3, 4, 0])
+    each = []
+    for trained in (True, False):
+        head = noise(5, 8, seed=1, grad=trained)
+        loss = fused.cross_entropy(hidden, head, targets, torch.ones(6))
+        each.append(torch.autograd.grad(loss, hidden)[0])
+    torch.testing.assert_close(*each, atol=0, rtol=0)
+
+
 def test_cross_entropy_scales_with_the_gradient_from_above() -> None:
     hidden, head = noise(4, 3), noise(5, 3, seed=1)
     loss = fused.cross_entropy(hidden, head, torch.tensor([0, 1, 2, 3]), torch.ones(4))

@@ -105,15 +105,21 @@ class _NormedMaps(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         unit, inverse, gain, *maps = ctx.saved_tensors
         rows = unit.reshape(-1, gain.shape[0])
-        d_gain = torch.zeros(gain.shape, dtype=wide(gain), device=gain.device)
+        flats = [grad.reshape(-1, len(weight)) for grad, weight in zip(grads, maps, strict=True)]
         d_unit = torch.empty_like(rows)
-        d_maps = []
-        for number, (grad, weight) in enumerate(zip(grads, maps, strict=True)):
-            flat = grad.reshape(-1, weight.shape[0])
-            torch.addmm(d_unit, flat, weight * gain, beta=min(number, 1), out=d_unit)
-            d_folded = flat.t() @ rows
-            d_gain += (d_folded * weight).sum(0, dtype=d_gain.dtype)
-            d_maps.append(d_folded.mul_(gain))
+        d_maps: list[Tensor | None] = [None] * len(maps)
+        if any(ctx.needs_input_grad[3:]):
+            d_gain = torch.zeros(gain.shape, dtype=wide(gain), device=gain.device)
+            for number, (flat, weight) in enumerate(zip(flats, maps, strict=True)):
+                torch.addmm(d_unit, flat, weight * gain, beta=min(number, 1), out=d_unit)
+                d_folded = flat.t() @ rows
+                d_gain += (d_folded * weight).sum(0, dtype=d_gain.dtype)
+                d_maps[number] = d_folded.mul_(gain)
+        else:  # the maps are frozen: what the gain gets is a sum over tokens, without a product
+            for number, (flat, weight) in enumerate(zip(flats, maps, strict=True)):
+                torch.addmm(d_unit, flat, weight, beta=min(number, 1), out=d_unit)
+            d_gain = (d_unit * rows).sum(0, dtype=wide(gain))
+            d_unit.mul_(gain)
         d_x = _unit_backward(d_unit, rows, inverse.view(-1, 1)).view_as(unit)
         return d_x, d_gain.to(gain.dtype), None, *d_maps
 
@@ -144,9 +150,11 @@ class _GatedMap(torch.autograd.Function):
         gate, up, down, *kept = ctx.saved_tensors
         flat = grads[0].reshape(-1, down.shape[0])
         opened = kept[0] if kept else functional.silu(gate)
-        hidden = kept[1] if kept else opened * up
         d_hidden = (flat @ down).view_as(gate)
-        d_down = flat.t() @ hidden.view(-1, down.shape[1])
+        d_down = None
+        if ctx.needs_input_grad[2]:
+            hidden = kept[1] if kept else opened * up
+            d_down = flat.t() @ hidden.view(-1, down.shape[1])
         d_up = opened * d_hidden if kept else opened.mul_(d_hidden)
         d_gate = torch.ops.aten.silu_backward(d_hidden.mul_(up), gate)
         return d_gate, d_up, d_down

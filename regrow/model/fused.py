@@ -261,12 +261,12 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, z_loss: float
     ) -> Tensor:
-        train = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        train, learnt = any(ctx.needs_input_grad[:2]), ctx.needs_input_grad[1]
         total = weights.sum().clamp_(min=1e-20)
         d_hidden = torch.empty_like(hidden) if train else None
-        d_head = torch.empty_like(head) if train else None
+        d_head = torch.empty_like(head) if learnt else None
         sums = wide(head)
-        d_head_sum = torch.zeros(head.shape if train else (), dtype=sums, device=head.device)
+        d_head_sum = torch.zeros(head.shape if learnt else (), dtype=sums, device=head.device)
         loss = torch.zeros((), dtype=sums, device=head.device)
         rows = max(1, min(LOSS_ROWS, LOSS_NUMBERS // head.shape[0]))
         logits = hidden.new_empty(min(rows, hidden.shape[0]), head.shape[0])
@@ -279,7 +279,7 @@ class _CrossEntropy(torch.autograd.Function):
             nll = -p.gather(1, target).squeeze(1).to(sums).clamp_(min=1e-37).log_()
             log_z = nll + logit
             loss += (weight * (nll + z_loss * log_z.square())).sum()
-            if d_hidden is None or d_head is None:
+            if d_hidden is None:
                 continue
             # d logits = scale * (p - pull * onehot); the row scale goes on the narrow side.
             scale = weight * (1 + 2 * z_loss * log_z)
@@ -288,14 +288,16 @@ class _CrossEntropy(torch.autograd.Function):
             p.index_put_(at, p[at] - pull)  # scatter_add_ copies all of p
             scale = scale[:, None]
             d_hidden[part] = (p @ head).mul_(scale)
-            d_head_sum += torch.mm(p.t(), (h * scale).to(h.dtype), out=d_head)
+            if d_head is not None:
+                d_head_sum += torch.mm(p.t(), (h * scale).to(h.dtype), out=d_head)
         ctx.save_for_backward(d_hidden, d_head.copy_(d_head_sum) if d_head is not None else None)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         d_hidden, d_head = ctx.saved_tensors
-        return d_hidden * grads[0], d_head * grads[0], None, None, None
+        d_head = d_head * grads[0] if d_head is not None else None
+        return d_hidden * grads[0], d_head, None, None, None
 
 
 def cross_entropy(
