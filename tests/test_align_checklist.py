@@ -230,12 +230,13 @@ def test_the_value_model_starts_as_the_reward_model_and_shares_no_weight_with_th
     run = ppo(reward=reward)
     rollouts, groups, _ = run.roll_out(0)
     ids = rollouts.ids[:, :-1]
-    assert torch.equal(run.values.values(ids), reward.values(ids))
+    read = ids, torch.full((len(ids),), ids.shape[1])
+    assert torch.equal(run.values.values(*read), reward.values(*read))
     owned = {p.untyped_storage().data_ptr() for p in run.values.parameters()}
     assert not owned & {p.untyped_storage().data_ptr() for p in run.policy.parameters()}
     before = copy.deepcopy(run.reward.state_dict())
     run.update(rollouts, groups, 0)
-    assert not torch.equal(run.values.values(ids), reward.values(ids))
+    assert not torch.equal(run.values.values(*read), reward.values(*read))
     assert all(torch.equal(before[name], now) for name, now in run.reward.state_dict().items())
 
 

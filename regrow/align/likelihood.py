@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from regrow.model.decoder import Decoder
+from regrow.model.unpadded import row_states
 from regrow.train.device import move
 
 
@@ -50,7 +51,8 @@ def token_log_probabilities(
     model: Decoder, ids: Tensor, answer: Tensor, temperature: float = 1.0
 ) -> Tensor:
     """log pi of each target under logits / temperature, [n, t]; 0 outside the answer."""
-    return _of_hidden(model, model(ids[:, :-1]), ids, answer, temperature)
+    hidden = row_states(model, ids[:, :-1], last_places(answer) + 1)
+    return _of_hidden(model, hidden, ids, answer, temperature)
 
 
 def _of_hidden(

@@ -123,4 +123,4 @@ class KlController:
 
 def value_at(model: RewardModel, ids: Tensor, answer: Tensor) -> Tensor:
     """Values before each answer token, [n, t]; 0 outside the answer."""
-    return model.values(ids[:, :-1]) * answer
+    return model.values(ids[:, :-1], last_places(answer) + 1) * answer

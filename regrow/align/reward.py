@@ -33,6 +33,7 @@ from regrow.errors import RegrowError
 from regrow.files import read_json, sha256_json, write_atomic, write_json
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
+from regrow.model.unpadded import row_states
 from regrow.seeds import derive
 from regrow.train.device import move
 
@@ -58,9 +59,9 @@ class RewardModel(nn.Module):
         self.register_buffer("likelihood", torch.zeros(()))
         self.register_buffer("usual", torch.zeros(()))
 
-    def values(self, ids_bt: Tensor) -> Tensor:
-        """A value for every position, [b, t], float32."""
-        return self.read(self.trunk(ids_bt))
+    def values(self, ids_bt: Tensor, lengths_b: Tensor) -> Tensor:
+        """A value for each of the first `lengths_b` positions of a row, [b, t], float32."""
+        return self.read(row_states(self.trunk, ids_bt, lengths_b))
 
     def read(self, hidden: Tensor) -> Tensor:
         """The values of hidden states [..., width]."""
@@ -68,7 +69,7 @@ class RewardModel(nn.Module):
 
     def forward(self, ids_bt: Tensor, last_b: Tensor) -> Tensor:
         """What is read at each row's last real token, [b]: the reward but for the parent's part."""
-        return self.values(ids_bt).gather(1, last_b[:, None]).squeeze(1)
+        return self.values(ids_bt, last_b + 1).gather(1, last_b[:, None]).squeeze(1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,12 +72,12 @@ def _common(a: Sequence[int], b: Sequence[int]) -> int:
     return min(len(a), len(b))
 
 
-def left_pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids [b, t] and which of them are real; padding on the left."""
+def right_pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids [b, t] and which of them are real; padding on the right, where no real token sees it."""
     width = max(map(len, rows))
-    ids = torch.tensor([[0] * (width - len(row)) + [*row] for row in rows], device=device)
+    ids = torch.tensor([[*row] + [0] * (width - len(row)) for row in rows], device=device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
-    return ids, torch.arange(width, device=device)[None] >= (width - lengths)[:, None]
+    return ids, torch.arange(width, device=device)[None] < lengths[:, None]
 
 
 def prefill(
@@ -91,7 +91,7 @@ def prefill(
     device, dtype = model.embedding.device, model.embedding.dtype
     cuts = [min(cut, max(0, len(row) - 1)) for row, cut in zip(rows, cuts)]
     rest = [row[cut:] for row, cut in zip(rows, cuts)]
-    ids, real = left_pad(rest, device)
+    ids, real = right_pad(rest, device)
     length = ids.shape[1]
     stems = list(dict.fromkeys(tuple(row[:cut]) for row, cut in zip(rows, cuts)))
     if any(stems):
@@ -101,4 +101,5 @@ def prefill(
         cache = trunk.branch(torch.tensor(owner, device=device), length)
     else:
         cache = Cache(model.config, len(rows), length, dtype, device)
-    return model(ids, mask_bt=real, cache=cache)[:, -1], cache
+    hidden = model(ids, mask_bt=real, cache=cache)
+    return hidden[torch.arange(len(rows), device=device), real.sum(1) - 1], cache

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from regrow.errors import RegrowError
-from regrow.generate.prefixes import prefill, shared_prefixes
+from regrow.generate.prefixes import SPARES, prefill, right_pad, shared_prefixes
 from regrow.memory import keep_freed
 from regrow.model.decoder import Decoder
+from regrow.model.unpadded import row_states
 
 #: A prompt's tokens and those of its continuation.
 Pair = tuple[list[int], list[int]]
@@ -65,13 +66,16 @@ def score(
     # A stem is what a pair's row goes on from: the whole prompt but its last token, whose output is
     # the first that counts, or what that has in common with others; empty where it is read whole.
     whole = [tuple(prompt[:-1]) for prompt, _ in pairs]
-    times = Counter(whole)
-    cuts = dict(zip(times, shared_prefixes(list(times)))) if share else {}
-    stems = [s if times[s] > 1 and share else s[: cuts.get(s, 0)] for s in whole]
+    times = Counter(whole) if share else Counter()
+    spared = sum(len(stem) * (n - 1) for stem, n in times.items())
+    every = sum(len(prompt) + len(continuation) - 1 for prompt, continuation in pairs)
+    common = {stem for stem, n in times.items() if n > 1 and spared >= SPARES * every}
+    cuts = dict(zip(times, shared_prefixes(list(times))))
+    stems = [s if s in common else s[: cuts.get(s, 0)] for s in whole]
     alone = [i for i, stem in enumerate(stems) if not stem]
     alone.sort(key=lambda i: -len(whole[i]) - len(pairs[i][1]))
     over = [i for i, stem in enumerate(stems) if stem]
-    over.sort(key=lambda i: (times[whole[i]] > 1, -cuts[whole[i]], whole[i][: cuts[whole[i]]],
+    over.sort(key=lambda i: (whole[i] in common, -cuts[whole[i]], whole[i][: cuts[whole[i]]],
                              -len(whole[i]), whole[i]))  # fmt: skip
     with reading(model):
         for low in range(0, len(alone), batch):
@@ -82,19 +86,13 @@ def score(
     return [scored for scored in out if scored is not None]
 
 
-def _right_pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    width = max(map(len, rows))
-    ids = torch.tensor([[*row] + [0] * (width - len(row)) for row in rows], device=device)
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    return ids, torch.arange(width, device=device)[None] < lengths[:, None]
-
-
 def _score_whole(
     model: Decoder, pairs: Sequence[Pair], chosen: list[int], out: list[Scored | None]
 ) -> None:
     """Causal rows padded on the right, which no real token sees."""
     rows = [(pairs[i][0] + pairs[i][1])[:-1] for i in chosen]
-    hidden = model(_right_pad(rows, model.embedding.device)[0])
+    ids, real = right_pad(rows, model.embedding.device)
+    hidden = row_states(model, ids, real.sum(1))
     _collect(model, hidden, [len(pairs[i][0]) - 1 for i in chosen], pairs, chosen, out)
 
 
@@ -111,7 +109,7 @@ def _score_over(
     places = {stem: n for n, stem in enumerate(dict.fromkeys(stems))}
     _, cache = prefill(model, list(places), [cuts.get(stem, 0) for stem in places])
     rest = [[*pairs[i][0][len(s) :], *pairs[i][1][:-1]] for i, s in zip(chosen, stems)]
-    ids, real = _right_pad(rest, device)
+    ids, real = right_pad(rest, device)
     owner = torch.tensor([places[stem] for stem in stems], device=device)
     hidden = model(ids, mask_bt=real, cache=cache.branch(owner, ids.shape[1]))
     starts = [len(pairs[i][0]) - len(stem) - 1 for i, stem in zip(chosen, stems)]

@@ -161,6 +161,28 @@ def _under(
     return torch.cat(mixed, 2)
 
 
+class Filling:
+    """The first tokens of a cache, in rows with padding behind them, which no real token sees."""
+
+    def __init__(
+        self,
+        rows: WholeRows,
+        cache: Cache,
+        positions_bt: Tensor,
+        real_bt: Tensor,
+        cos_b1tr: Tensor,
+        sin_b1tr: Tensor,
+    ) -> None:
+        self.rows, self.cache, self.cos, self.sin = rows, cache, cos_b1tr, sin_b1tr
+        cache.take(positions_bt, real_bt)
+
+    def __call__(self, layer: int, q_bthd: Tensor, k_btkd: Tensor, v_btkd: Tensor) -> Tensor:
+        """Mixed values, [b, t, heads, d]."""
+        keys = rotate(k_btkd.transpose(1, 2), self.cos, self.sin)
+        self.cache.append(layer, keys, v_btkd.transpose(1, 2))
+        return self.rows(layer, q_bthd, k_btkd, v_btkd)
+
+
 class Cached:
     """New tokens after those of a cache (or none); padding may stand anywhere.
 

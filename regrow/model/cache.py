@@ -60,6 +60,15 @@ class Cache:
             other.trunk = Branching(self.trunk.cache.to(dtype), self.trunk.owner)
         return other
 
+    def begins(self, positions_bt: Tensor, real_bt: Tensor) -> bool:
+        """Whether these would be its first tokens, in whole rows with padding behind them alone."""
+        if self.filled or self.trunk is not None:
+            return False
+        place = torch.arange(positions_bt.shape[1], device=positions_bt.device)
+        return torch.equal(real_bt, place < real_bt.sum(1, keepdim=True)) and bool(
+            ((positions_bt == place) | ~real_bt).all()
+        )
+
     def take(self, positions_bt: Tensor, real_bt: Tensor) -> None:
         """Note the positions of new tokens, and make room, before their keys come."""
         end = self.filled + positions_bt.shape[1]

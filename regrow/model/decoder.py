@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from regrow.errors import RegrowError
 from regrow.model import folded, fused
-from regrow.model.attention import Cached, Sight, View, WholeRows
+from regrow.model.attention import Cached, Filling, Sight, View, WholeRows
 from regrow.model.cache import Cache
 from regrow.model.config import ModelConfig
 from regrow.model.init import draw_weights
@@ -181,7 +181,11 @@ class Decoder(nn.Module):
                 positions_bt = (mask_bt.cumsum(1) - 1 + before).clamp_(min=0)
             tables = self._tables(int(positions_bt.max()) + 1)
             cos, sin = (table[positions_bt][:, None] for table in tables)
-            view = Cached(self.config, cache, positions_bt, mask_bt, cos, sin, prefix_b)
+            if cache is not None and cache.begins(positions_bt, mask_bt) and prefix_b is None:
+                rows = WholeRows(Sight(self.config, dtype, device), t, *self._tables(t))
+                view = Filling(rows, cache, positions_bt, mask_bt, cos, sin)
+            else:
+                view = Cached(self.config, cache, positions_bt, mask_bt, cos, sin, prefix_b)
         x = self._embed(ids_bt, positions_bt)
         for block in self.blocks:
             x = block(x, view)
