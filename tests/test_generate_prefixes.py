@@ -15,7 +15,7 @@ from torch import Tensor
 
 from regrow.generate.prefixes import prefill, shared_prefixes
 from regrow.generate.sampler import Sampling, generate
-from regrow.generate.scoring import Pair, score
+from regrow.generate.scoring import EVEN, FULL, Pair, _side_by_side, score
 from regrow.model.decoder import Decoder
 
 SHOTS, OTHERS = list(range(1, 13)), list(range(20, 29))
@@ -137,3 +137,17 @@ def test_rows_of_any_number_and_order_share(owners: list[int]) -> None:
         for row, (stem, token) in enumerate(zip(owner.tolist(), new[:, 0].tolist())):
             alone = model(torch.tensor([[*stems[stem], token]]))[0, -1]
             torch.testing.assert_close(found[row], alone, atol=1e-5, rtol=1e-5)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 900), st.integers(1, 4)), max_size=30), st.integers(1, 9))
+def test_pairs_go_in_order_in_batches_of_prompts_alike_long(
+    prompts: list[tuple[int, int]], batch: int
+) -> None:
+    whole = [(n,) * size for n, (size, times) in enumerate(prompts) for _ in range(times)]
+    groups = list(_side_by_side(range(len(whole)), whole, dict.fromkeys(whole, 0), batch))
+    assert [i for some in groups for i in some] == list(range(len(whole)))
+    for some in groups:
+        assert len(some) <= batch
+        read = list(map(len, dict.fromkeys(whole[i] for i in some)))
+        assert sum(read[:-1]) < FULL or sum(read) >= EVEN * max(read) * len(read)

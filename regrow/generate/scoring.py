@@ -17,6 +17,9 @@ from regrow.memory import keep_freed
 from regrow.model.decoder import Decoder
 from regrow.model.unpadded import row_states
 
+#: So many tokens at once keep a processor busy; from there on so much of a batch is no padding.
+FULL, EVEN = 512, 0.9
+
 #: A prompt's tokens and those of its continuation.
 Pair = tuple[list[int], list[int]]
 
@@ -80,10 +83,32 @@ def score(
     with reading(model):
         for low in range(0, len(alone), batch):
             _score_whole(model, pairs, alone[low : low + batch], out)
-        for low in range(0, len(over), batch):
-            some = over[low : low + batch]
+        for some in _side_by_side(over, whole, cuts, batch):
             _score_over(model, pairs, some, [stems[i] for i in some], cuts, out)
     return [scored for scored in out if scored is not None]
+
+
+def _side_by_side(
+    order: Sequence[int],
+    whole: Sequence[tuple[int, ...]],
+    cuts: Mapping[tuple[int, ...], int],
+    batch: int,
+) -> Iterator[list[int]]:
+    """Pairs in batches; of prompts that fill the processor only such as are alike long."""
+    some: list[int] = []
+    read: list[int] = []  # tokens of the prompts in `some`
+    for i in order:
+        size = len(whole[i]) - cuts[whole[i]]
+        new = not some or whole[i] != whole[some[-1]]
+        padded = max([*read, size]) * (len(read) + 1)
+        uneven = sum(read) >= FULL and sum(read) + size < EVEN * padded
+        if some and (len(some) == batch or (new and uneven)):
+            yield some
+            some, read, new = [], [], True
+        some.append(i)
+        read += [size] if new else []
+    if some:
+        yield some
 
 
 def _score_whole(
