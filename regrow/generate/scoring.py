@@ -101,7 +101,7 @@ def _side_by_side(
         size = len(whole[i]) - cuts[whole[i]]
         new = not some or whole[i] != whole[some[-1]]
         padded = max([*read, size]) * (len(read) + 1)
-        uneven = sum(read) >= FULL and sum(read) + size < EVEN * padded
+        uneven = max(sum(read), size) >= FULL and sum(read) + size < EVEN * padded
         if some and (len(some) == batch or (new and uneven)):
             yield some
             some, read, new = [], [], True
