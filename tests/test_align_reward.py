@@ -14,7 +14,6 @@ from rl_tiny import tiny, tiny_tokenizer
 
 from regrow.align.feedback import HEAVIEST, Rated, ranked
 from regrow.align.fit import fit_reward, fit_rows
-from regrow.align.likelihood import pad_right
 from regrow.align.probe import RIDGE, fit_likelihood
 from regrow.align.reward import (
     Ranked,
@@ -32,6 +31,7 @@ from regrow.align.rows import ConversationRows
 from regrow.errors import RegrowError
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
+from regrow.model.rows import right_pad
 from regrow.records import Conversation, Message
 from regrow.train.loop import TrainSettings
 from regrow.train.optim import OptimSettings
@@ -58,8 +58,9 @@ def test_each_prompt_counts_once_however_many_pairs_it_has() -> None:
 
 def test_score_is_read_at_the_last_real_token_whatever_the_padding() -> None:
     model = RewardModel(Decoder(CONFIG, seed=3), seed=1)
-    alone, last = pad_right([[4, 5, 6]], pad=0)
-    together, places = pad_right([[4, 5, 6], [7, 8, 9, 10, 11]], pad=0)
+    alone, length = right_pad([[4, 5, 6]])
+    together, lengths = right_pad([[4, 5, 6], [7, 8, 9, 10, 11]])
+    last, places = length - 1, lengths - 1
     assert places.tolist() == [2, 4]
     assert torch.allclose(model(alone, last)[0], model(together, places)[0], atol=1e-6)
     assert score_rows(model, [[7, 8, 9, 10, 11], [4, 5, 6]], 0, [1, 1])[1] == pytest.approx(

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from regrow.align.fit import stepped
-from regrow.align.likelihood import pad_right, token_log_probabilities
+from regrow.align.likelihood import token_log_probabilities
 from regrow.align.reward import Ranked, digest, ranking_loss
 from regrow.errors import RegrowError
 from regrow.model.decoder import Decoder
+from regrow.model.rows import right_pad
 from regrow.progress import Progress, silent
 from regrow.seeds import rng
 from regrow.train.device import move
@@ -30,11 +31,11 @@ from regrow.train.loop import TrainSettings, train
 
 def parted(ranked: Ranked, pad: int) -> tuple[Tensor, Tensor]:
     """Ids [k, t + 1] of a prompt's rows and the mask [k, t] of the targets after they part."""
-    ids, last = pad_right(ranked.rows, pad)
+    ids, lengths = right_pad(ranked.rows, pad)
     columns = enumerate(zip(*ranked.rows))
     same = next((t for t, ids_k in columns if len(set(ids_k)) > 1), min(map(len, ranked.rows)))
     place = torch.arange(ids.shape[1] - 1)[None]
-    return ids, ((place >= same - 1) & (place < last[:, None])).float()
+    return ids, ((place >= same - 1) & (place < lengths[:, None] - 1)).float()
 
 
 def implicit_rewards(

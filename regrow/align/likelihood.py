@@ -10,17 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from regrow.model.decoder import Decoder
-from regrow.model.unpadded import row_states
+from regrow.model.rows import right_pad, row_states
 from regrow.train.device import move
-
-
-def pad_right(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """Ids [b, t] padded on the right, where causal attention never sees it, and last places [b]."""
-    length = max(map(len, rows))
-    ids = np.full((len(rows), length), pad, dtype=np.int64)
-    for n, row in enumerate(rows):
-        ids[n, : len(row)] = row
-    return torch.from_numpy(ids), torch.tensor([len(row) - 1 for row in rows])
 
 
 def lay_out(
@@ -30,10 +21,10 @@ def lay_out(
 
     Padding stands on the right, where causal attention never sees it and no position moves.
     """
-    ids, last = pad_right([[*p, *a] for p, a in zip(prompts, answers)], pad)
+    ids, lengths = right_pad([[*p, *a] for p, a in zip(prompts, answers)], pad)
     place = torch.arange(ids.shape[1] - 1)[None]
     starts = torch.tensor([len(p) - 1 for p in prompts])[:, None]
-    return ids, ((place >= starts) & (place < last[:, None])).float()
+    return ids, ((place >= starts) & (place < lengths[:, None] - 1)).float()
 
 
 def trimmed(ids: Tensor, answer: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,14 +26,13 @@ from regrow.align.likelihood import (
     by_length,
     lay_out,
     mean_log_probability,
-    pad_right,
     sureness,
 )
 from regrow.errors import RegrowError
 from regrow.files import read_json, sha256_json, write_atomic, write_json
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
-from regrow.model.unpadded import row_states
+from regrow.model.rows import right_pad, row_states
 from regrow.seeds import derive
 from regrow.train.device import move
 
@@ -131,8 +130,8 @@ def batch_loss(
 ) -> tuple[Tensor, int]:
     """The ranking loss of some prompts, and how many tokens were read."""
     rows = [row for ranked in batch for row in ranked.rows]
-    ids, last = move(pad_right(rows, pad), next(model.parameters()).device)
-    rewards = model(ids, last)
+    ids, lengths = move(right_pad(rows, pad), next(model.parameters()).device)
+    rewards = model(ids, lengths - 1)
     if likelihood:
         sure = torch.tensor([value for ranked in batch for value in ranked.sure])
         rewards = rewards + likelihood * sure.to(rewards)
@@ -141,7 +140,7 @@ def batch_loss(
         groups.append([(start + i, start + j) for i, j in ranked.pairs()])
         start += len(ranked.rows)
     weights = [ranked.weight for ranked in batch]
-    return ranking_loss(rewards, groups, weights), int((last + 1).sum())
+    return ranking_loss(rewards, groups, weights), int(lengths.sum())
 
 
 def with_sureness(parent: Decoder, ranked: Sequence[Ranked], pad: int) -> list[Ranked]:

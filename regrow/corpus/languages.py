@@ -80,7 +80,7 @@ def _arrays() -> dict[str, np.ndarray]:
 def _unpacked(packed: Path) -> Path:
     """The folder of an LZMA-packed npz's arrays, one file each."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regrow"
-    folder = cache / f"py3langid-{version('py3langid')}-deep"
+    folder = cache / f"py3langid-{version('py3langid')}-with-depth"
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as making:

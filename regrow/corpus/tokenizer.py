@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regrow.corpus.encoder import suits, tiktoken_encoder
+from regrow.corpus.encoder import PATTERN, suits, tiktoken_encoder
 from regrow.errors import RegrowError
 from regrow.files import write_atomic, write_json
 from regrow.records import Message
@@ -34,10 +34,6 @@ SPECIALS = (
     "<|fim_suffix|>",
 )
 ROLES = ("system", "user", "assistant")
-
-#: Words and single digits with their leading space, punctuation runs, newline runs before text (one
-#: token for a blank line), and indentation joined to its newline (Python).
-PATTERN = r"'(?:s|t|re|ve|m|ll|d)\b| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\n+(?=\S)|\s+(?!\S)|\s+"
 
 #: Text that spells a special token is broken by one space before it is encoded, here and in
 #: `Tokenizer.chat`, so that transformers and vLLM give the same ids and users cannot forge turns.
@@ -152,7 +148,7 @@ class Tokenizer:
 
     @cached_property
     def _fast(self) -> tiktoken.Encoding | None:
-        return tiktoken_encoder(self.backend, PATTERN)
+        return tiktoken_encoder(self.backend)
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text; never a special token, whatever the text spells."""

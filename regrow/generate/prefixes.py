@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regrow.model.cache import Cache
 from regrow.model.decoder import Decoder
+from regrow.model.rows import right_pad
 
 #: A beginning is shared if that spares this share of the tokens of its rows, and it has so many:
 #: rows over a cache take the slower path through attention.
@@ -72,14 +73,6 @@ def _common(a: Sequence[int], b: Sequence[int]) -> int:
     return min(len(a), len(b))
 
 
-def right_pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids [b, t] and which of them are real; padding on the right, where no real token sees it."""
-    width = max(map(len, rows))
-    ids = torch.tensor([[*row] + [0] * (width - len(row)) for row in rows], device=device)
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    return ids, torch.arange(width, device=device)[None] < lengths[:, None]
-
-
 def prefill(
     model: Decoder, rows: Sequence[Sequence[int]], cuts: Sequence[int]
 ) -> tuple[Tensor, Cache]:
@@ -91,8 +84,9 @@ def prefill(
     device, dtype = model.embedding.device, model.embedding.dtype
     cuts = [min(cut, max(0, len(row) - 1)) for row, cut in zip(rows, cuts)]
     rest = [row[cut:] for row, cut in zip(rows, cuts)]
-    ids, real = right_pad(rest, device)
+    ids, lengths = right_pad(rest, device=device)
     length = ids.shape[1]
+    real = torch.arange(length, device=device) < lengths[:, None]
     stems = list(dict.fromkeys(tuple(row[:cut]) for row, cut in zip(rows, cuts)))
     if any(stems):
         places = {stem: n for n, stem in enumerate(stems)}
@@ -102,4 +96,4 @@ def prefill(
     else:
         cache = Cache(model.config, len(rows), length, dtype, device)
     hidden = model(ids, mask_bt=real, cache=cache)
-    return hidden[torch.arange(len(rows), device=device), real.sum(1) - 1], cache
+    return hidden[torch.arange(len(rows), device=device), lengths - 1], cache

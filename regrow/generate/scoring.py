@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from regrow.errors import RegrowError
-from regrow.generate.prefixes import SPARES, prefill, right_pad, shared_prefixes
+from regrow.generate.prefixes import SPARES, prefill, shared_prefixes
 from regrow.memory import keep_freed
 from regrow.model.decoder import Decoder
-from regrow.model.unpadded import row_states
+from regrow.model.rows import right_pad, row_states
 
 #: So many tokens at once keep a processor busy; from there on so much of a batch is no padding.
 FULL, EVEN = 512, 0.9
@@ -116,8 +116,7 @@ def _score_whole(
 ) -> None:
     """Causal rows padded on the right, which no real token sees."""
     rows = [(pairs[i][0] + pairs[i][1])[:-1] for i in chosen]
-    ids, real = right_pad(rows, model.embedding.device)
-    hidden = row_states(model, ids, real.sum(1))
+    hidden = row_states(model, *right_pad(rows, device=model.embedding.device))
     _collect(model, hidden, [len(pairs[i][0]) - 1 for i in chosen], pairs, chosen, out)
 
 
@@ -134,7 +133,8 @@ def _score_over(
     places = {stem: n for n, stem in enumerate(dict.fromkeys(stems))}
     _, cache = prefill(model, list(places), [cuts.get(stem, 0) for stem in places])
     rest = [[*pairs[i][0][len(s) :], *pairs[i][1][:-1]] for i, s in zip(chosen, stems)]
-    ids, real = right_pad(rest, device)
+    ids, lengths = right_pad(rest, device=device)
+    real = torch.arange(ids.shape[1], device=device) < lengths[:, None]
     owner = torch.tensor([places[stem] for stem in stems], device=device)
     hidden = model(ids, mask_bt=real, cache=cache.branch(owner, ids.shape[1]))
     starts = [len(pairs[i][0]) - len(stem) - 1 for i, stem in zip(chosen, stems)]

@@ -158,7 +158,8 @@ class Decoder(nn.Module):
 
         Without further arguments: causal rows of real tokens at positions 0..t-1 (the fast path).
         `mask_bt` marks the real tokens among the new ones; positions default to the count of real
-        tokens before, those of the cache included. `documents_bt` numbers
+        tokens before, those of the cache included. The first tokens of a cache take the fast path
+        too, if padding stands behind them only. `documents_bt` numbers
         the documents packed into a row: tokens see their own only, and positions start anew with
         each. The first `prefix_b` tokens of a row see each other. Raises RegrowError past the
         context.

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regrow.corpus.encoder import PATTERN
 from regrow.corpus.foreign import TOLD
-from regrow.corpus.tokenizer import PATTERN, Tokenizer
+from regrow.corpus.tokenizer import Tokenizer
 from regrow.errors import RegrowError
 from regrow.files import write_json
 

@@ -1,4 +1,4 @@
-"""Rows of unequal length without their padding: several stand in one row, each for itself."""
+"""Token rows of unequal length: side by side with padding, and read without it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ ROOM = QUERY_BLOCK
 WORTH = 0.9
 
 
+def right_pad(
+    rows: Sequence[Sequence[int]], pad: int = 0, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """Ids [b, t] padded on the right, where causal attention never sees it, and lengths [b]."""
+    ids = np.full((len(rows), max(map(len, rows))), pad, dtype=np.int64)
+    for n, row in enumerate(rows):
+        ids[n, : len(row)] = row
+    return torch.from_numpy(ids).to(device), torch.tensor(list(map(len, rows)), device=device)
+
+
 def row_states(model: Decoder, ids_bt: Tensor, lengths_b: Tensor) -> Tensor:
     """Hidden states [b, t, width] of the first `lengths_b` tokens of each row.
 
@@ -31,7 +41,7 @@ def row_states(model: Decoder, ids_bt: Tensor, lengths_b: Tensor) -> Tensor:
     local = any(config.window(layer) for layer in range(config.layers))
     if config.positions == "alibi" or local or max(lengths) > config.context:
         return model(ids_bt)
-    bins = together(lengths, max(max(lengths), min(config.context, ROOM)))
+    bins = bins_of(lengths, max(max(lengths), min(config.context, ROOM)))
     width = max(sum(lengths[n] for n in own) for own in bins)
     if len(bins) * width > WORTH * b * t:
         return model(ids_bt)
@@ -50,7 +60,7 @@ def row_states(model: Decoder, ids_bt: Tensor, lengths_b: Tensor) -> Tensor:
     return states.view(b, t, -1)
 
 
-def together(lengths: Sequence[int], room: int) -> list[list[int]]:
+def bins_of(lengths: Sequence[int], room: int) -> list[list[int]]:
     """Which rows stand together: as few bins of at most `room` as fit, filled about alike.
 
     The longest rows are dealt first, each to the bin that holds least (Graham 1969).

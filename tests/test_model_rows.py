@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
-from regrow.model.unpadded import row_states, together
+from regrow.model.rows import bins_of, row_states
 
 SHAPES = {
     positions: ModelConfig(
@@ -73,7 +73,7 @@ def test_rows_without_much_padding_stay_as_they_are() -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=60), st.integers(30, 90))
 def test_every_row_stands_in_one_bin_and_none_is_overfull(lengths: list[int], room: int) -> None:
-    bins = together(lengths, room)
+    bins = bins_of(lengths, room)
     assert sorted(n for own in bins for n in own) == list(range(len(lengths)))
     filled = [sum(lengths[n] for n in own) for own in bins]
     assert max(filled) <= room and min(filled) > 0
