@@ -114,6 +114,9 @@ def test_lines_that_a_host_repeats_are_dropped_from_its_pages_only() -> None:
     lines = Counter(line for page in pages for line in edge_lines(page.text))
     assert furniture(lines, 12) == {footer}
     assert furniture(lines, 9) == set()  # too few pages to tell
+    lines["How to reach this command"] = 5  # a manual's heading, on less than half of its pages
+    lines["Back to the front page"] = 6
+    assert furniture(lines, 12) == {footer, "Back to the front page"}
     drop_site_lines(pages[3], {footer})
     assert pages[3].text == "Story 3"
 

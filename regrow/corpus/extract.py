@@ -161,15 +161,13 @@ def edge_lines(text: str) -> set[str]:
 def furniture(lines: Mapping[str, int], pages: int, least: int = 10) -> set[str]:
     """The edge lines of a host that so many of its pages share that they are furniture.
 
-    Many are 20 % for a sentence of four words or more, 80 % for less (a manual's section headings
+    Many are half for a sentence of four words or more, 80 % for less (a manual's section headings
     stay). Hosts with fewer than `least` pages are left alone.
     """
     if pages < least:
         return set()
     return {
-        line
-        for line, n in lines.items()
-        if n >= max(least / 2, (0.2 if line.count(" ") >= 3 else 0.8) * pages)
+        line for line, n in lines.items() if n >= (0.5 if line.count(" ") >= 3 else 0.8) * pages
     }
 
 
