@@ -10,7 +10,16 @@ import torch
 from test_model_decoder import CONFIG, random_model
 
 from regrow.errors import RegrowError
-from regrow.generate.sampler import Completion, Sampling, choose, generate, score, stream
+from regrow.generate.sampler import (
+    Completion,
+    Sampling,
+    choose,
+    generate,
+    rows_together,
+    score,
+    stream,
+)
+from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 
 
@@ -65,6 +74,16 @@ def test_texts_do_not_depend_on_the_batch(model: Decoder, sampling: Sampling) ->
     for a, b in zip(together, alone):
         for mine, theirs in zip(a, b):
             np.testing.assert_allclose(mine.logprobs, theirs.logprobs, atol=1e-4)
+
+
+def test_a_small_model_draws_more_rows_at_once() -> None:
+    def rows(layers: int, width: int, heads: int) -> int:
+        return rows_together(ModelConfig(3072, width, layers, heads, heads, 2 * width, 256))
+
+    # 48 MB over 2 * layers * width * 4 bytes * 32 tokens
+    assert rows(5, 128, 4) == 292
+    assert rows(1, 32, 1) == 512
+    assert rows(30, 576, 9) == 64
 
 
 def test_rows_that_end_early_leave_the_others_as_they_were(model: Decoder) -> None:

@@ -19,10 +19,16 @@ from torch import Tensor
 from regrow.errors import RegrowError
 from regrow.generate.prefixes import prefill, shared_prefixes
 from regrow.generate.scoring import Scored, reading, score
+from regrow.model.config import ModelConfig
 from regrow.model.decoder import Decoder
 from regrow.seeds import rng
 
 __all__ = ["Completion", "Decodes", "Sampling", "Scored", "choose", "generate", "score", "stream"]
+
+
+#: Bytes of keys and values that rows under way may hold once each has so many tokens: with 32 MiB
+#: of last-level cache, 1.4M weights drew fastest at 42 to 66 MB (docs/posttraining-speed.md).
+_HELD, _TEXT = 48_000_000, 32
 
 
 class Decodes(Protocol):
@@ -215,21 +221,29 @@ def _limit(prompt: list[int], model: Decoder, sampling: Sampling) -> int:
     return min(sampling.max_tokens, room)
 
 
+def rows_together(config: ModelConfig) -> int:
+    """How many rows are drawn together, 64 to 512: a small model needs many to keep a processor
+    busy, until their keys no longer fit its cache."""
+    a_row = 2 * config.layers * config.kv_heads * config.head_dim * 4 * _TEXT
+    return min(512, max(64, _HELD // a_row))
+
+
 def generate(
     model: Decoder,
     tokenizer: Decodes,
     prompts: Sequence[list[int]],
     sampling: Sampling,
     samples: int = 1,
-    batch: int = 64,
+    batch: int | None = None,
     share: bool = True,
 ) -> list[list[Completion]]:
     """`samples` completions of each prompt, in the order of the prompts.
 
-    At most `batch` rows run together, prompts of like length side by side; a prompt's samples
-    share its prefill, and prompts that begin alike that of their beginning (unless `share` is
-    False). Equal prompts in one call draw differently. A text ends at the context's
-    end at the latest. Raises RegrowError for an empty prompt or one that fills the context.
+    At most `batch` rows run together (`rows_together` unless given), prompts of like length side by
+    side; a prompt's samples share its prefill, and prompts that begin alike that of their beginning
+    (unless `share` is False). Equal prompts in one call draw differently. A text ends at the
+    context's end at the latest. Raises RegrowError for an empty prompt or one that fills the
+    context.
     """
     seen: Counter[tuple[int, ...]] = Counter()
     groups = []
@@ -241,7 +255,7 @@ def generate(
     order = sorted(
         range(len(prompts)), key=lambda i: (-cuts[i], prompts[i][: cuts[i]], -len(prompts[i]))
     )
-    together = max(1, batch // max(1, samples))
+    together = max(1, (batch or rows_together(model.config)) // max(1, samples))
     with reading(model):
         for low in range(0, len(order), together):
             chosen = order[low : low + together]
