@@ -13,9 +13,10 @@ from model_families import SWITCHES, family, lively
 from test_generate_sampler import LETTERS
 from torch import Tensor
 
+from regrow.generate import scoring
 from regrow.generate.prefixes import prefill, shared_prefixes
 from regrow.generate.sampler import Sampling, generate
-from regrow.generate.scoring import EVEN, FULL, Pair, _side_by_side, score
+from regrow.generate.scoring import EVEN, FULL, LONGEST, Pair, _Row, _side_by_side, score
 from regrow.model.decoder import Decoder
 
 SHOTS, OTHERS = list(range(1, 13)), list(range(20, 29))
@@ -66,11 +67,15 @@ def few_shot(draw: st.DrawFn) -> list[Pair]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(sorted(SWITCHES)), few_shot(), st.integers(1, 9))
+@given(
+    st.sampled_from(sorted(SWITCHES)), few_shot(), st.integers(1, 9), st.sampled_from([0, LONGEST])
+)
 def test_scores_are_the_same_with_and_without_sharing(
-    name: str, pairs: list[Pair], batch: int
+    name: str, pairs: list[Pair], batch: int, longest: int
 ) -> None:
-    shared = score(MODELS[name], pairs, batch)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "LONGEST", longest)
+        shared = score(MODELS[name], pairs, batch)
     for mine, alone in zip(shared, score(MODELS[name], pairs, batch, share=False), strict=True):
         np.testing.assert_allclose(mine.logprobs, alone.logprobs, atol=1e-5)
 
@@ -121,8 +126,19 @@ def test_choices_share_their_prompt_and_prompts_their_examples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pairs = [([*SHOTS, n, n, 1], [c]) for n in range(20, 30) for c in (5, 6, 7)]
-    # The examples, ten questions of two tokens, and the last token before each of 30 choices.
-    assert tokens_read(MODELS["llama"], monkeypatch, pairs) == 12 + 10 * 2 + 30
+    # The examples, and ten questions: nothing follows a choice of one token.
+    assert tokens_read(MODELS["llama"], monkeypatch, pairs) == 12 + 10 * 3
+
+
+def test_choices_of_several_tokens_stand_in_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [([n] * 10, [c] * 4) for n in range(20, 23) for c in (5, 6, 7)]
+    assert tokens_read(MODELS["llama"], monkeypatch, pairs) == 3 * (10 + 3 * 3)
+    monkeypatch.setattr(scoring, "LONGEST", 0)  # as many tokens of choices as of the prompt
+    pairs = [([20] * 10, [c] * 6) for c in (5, 6, 7)]
+    # Two rows, which share all of the prompt but its last token; the shorter is padded.
+    assert tokens_read(MODELS["llama"], monkeypatch, pairs) == 9 + 2 * (1 + 2 * 5)
+    long = [([20], [c] * 9) for c in (5, 6, 7)]  # next to nothing would be spared
+    assert tokens_read(MODELS["llama"], monkeypatch, long) == 3 * 9
 
 
 @pytest.mark.parametrize("owners", [[3, 0, 0, 0, 0, 0, 1], [1, 0, 3, 2], [0, 0, 1, 2, 3, 3]])
@@ -140,15 +156,15 @@ def test_rows_of_any_number_and_order_share(owners: list[int]) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 900), st.integers(1, 4)), max_size=30), st.integers(1, 9))
-def test_pairs_go_in_order_in_batches_of_prompts_alike_long(
-    prompts: list[tuple[int, int]], batch: int
+@given(st.lists(st.tuples(st.integers(1, 900), st.booleans()), max_size=30), st.integers(1, 9))
+def test_rows_go_in_order_in_batches_of_a_kind_and_alike_long(
+    sizes: list[tuple[int, bool]], batch: int
 ) -> None:
-    whole = [(n,) * size for n, (size, times) in enumerate(prompts) for _ in range(times)]
-    groups = list(_side_by_side(range(len(whole)), whole, dict.fromkeys(whole, 0), batch))
-    assert [i for some in groups for i in some] == list(range(len(whole)))
+    rows = [_Row([1] * size, [[1, 1]] * (2 if tree else 1)) for size, tree in sizes]
+    groups = list(_side_by_side(rows, batch))
+    assert [row for some in groups for row in some] == rows
     for some in groups:
-        assert len(some) <= batch
-        read = list(map(len, dict.fromkeys(whole[i] for i in some)))
+        assert len(some) <= batch and len({row.kind for row in some}) == 1
+        read = [row.size for row in some]
         full = max(sum(read[:-1]), read[-1]) >= FULL
         assert len(read) == 1 or not full or sum(read) >= EVEN * max(read) * len(read)

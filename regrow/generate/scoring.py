@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from regrow.errors import RegrowError
-from regrow.generate.prefixes import SPARES, prefill, shared_prefixes
+from regrow.generate.prefixes import prefill, shared_prefixes
 from regrow.memory import keep_freed
 from regrow.model.decoder import Decoder
 from regrow.model.rows import right_pad, row_states
 
 #: So many tokens at once keep a processor busy; from there on so much of a batch is no padding.
 FULL, EVEN = 512, 0.9
+#: Continuations of a prompt stand in one row if that spares this share of the tokens, and in one
+#: more where they have more tokens than the prompt and than so many.
+FORKED, LONGEST = 0.1, 256
 
 #: A prompt's tokens and those of its continuation.
 Pair = tuple[list[int], list[int]]
@@ -65,107 +67,137 @@ def score(
                 f"{len(prompt) + len(continuation)} tokens to score do not fit the context of "
                 f"{model.config.context}; shorten the prompt"
             )
+    rows = _rows(pairs, share)
+    if share:
+        for row, cut in zip(rows, shared_prefixes([row.prompt[:-1] for row in rows])):
+            row.cut = cut
+    rows.sort(key=lambda row: (row.kind, -row.cut, row.prompt[: row.cut], -row.size))
     out: list[Scored | None] = [None] * len(pairs)
-    # A stem is what a pair's row goes on from: the whole prompt but its last token, whose output is
-    # the first that counts, or what that has in common with others; empty where it is read whole.
-    whole = [tuple(prompt[:-1]) for prompt, _ in pairs]
-    times = Counter(whole) if share else Counter()
-    spared = sum(len(stem) * (n - 1) for stem, n in times.items())
-    every = sum(len(prompt) + len(continuation) - 1 for prompt, continuation in pairs)
-    common = {stem for stem, n in times.items() if n > 1 and spared >= SPARES * every}
-    cuts = dict(zip(times, shared_prefixes(list(times))))
-    stems = [s if s in common else s[: cuts.get(s, 0)] for s in whole]
-    alone = [i for i, stem in enumerate(stems) if not stem]
-    alone.sort(key=lambda i: -len(whole[i]) - len(pairs[i][1]))
-    over = [i for i, stem in enumerate(stems) if stem]
-    over.sort(key=lambda i: (whole[i] in common, -cuts[whole[i]], whole[i][: cuts[whole[i]]],
-                             -len(whole[i]), whole[i]))  # fmt: skip
     with reading(model):
-        for low in range(0, len(alone), batch):
-            _score_whole(model, pairs, alone[low : low + batch], out)
-        for some in _side_by_side(over, whole, cuts, batch):
-            _score_over(model, pairs, some, [stems[i] for i in some], cuts, out)
+        for some in _side_by_side(rows, batch):
+            for i, scored in _scored(model, some):
+                out[i] = scored
     return [scored for scored in out if scored is not None]
 
 
-def _side_by_side(
-    order: Sequence[int],
-    whole: Sequence[tuple[int, ...]],
-    cuts: Mapping[tuple[int, ...], int],
-    batch: int,
-) -> Iterator[list[int]]:
-    """Pairs in batches; of prompts that fill the processor only such as are alike long."""
-    some: list[int] = []
-    read: list[int] = []  # tokens of the prompts in `some`
-    for i in order:
-        size = len(whole[i]) - cuts[whole[i]]
-        new = not some or whole[i] != whole[some[-1]]
-        padded = max([*read, size]) * (len(read) + 1)
-        uneven = max(sum(read), size) >= FULL and sum(read) + size < EVEN * padded
-        if some and (len(some) == batch or (new and uneven)):
+@dataclass(slots=True)
+class _Row:
+    """A prompt, and after it, side by side, continuations that go on from it (of which pairs).
+
+    Of a continuation all but the last token is read, which nothing follows. The first `cut` tokens
+    of the prompt are read once for several rows.
+    """
+
+    prompt: list[int]
+    continuations: list[list[int]] = field(default_factory=list)
+    members: list[int] = field(default_factory=list)
+    cut: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many tokens are read."""
+        return len(self.prompt) - self.cut + sum(len(one) - 1 for one in self.continuations)
+
+    @property
+    def kind(self) -> str:
+        """How it is read: over a beginning that others share, as a tree, or as one text."""
+        if self.cut:
+            return "over"
+        return "tree" if sum(len(one) > 1 for one in self.continuations) > 1 else "text"
+
+    def tokens(self) -> tuple[list[int], list[int], list[int]]:
+        """Ids, positions, and branches: 0 for the prompt, 1, 2 ... for its continuations."""
+        ids, end = self.prompt[self.cut :], len(self.prompt)
+        positions, branches = list(range(self.cut, end)), [0] * len(ids)
+        for number, one in enumerate(self.continuations, 1):
+            ids = ids + one[:-1]
+            positions += range(end, end + len(one) - 1)
+            branches += [number] * (len(one) - 1)
+        return ids, positions, branches
+
+    def states(self) -> list[int]:
+        """Where the hidden states stand that tell the tokens of the continuations, in order."""
+        last = stop = len(self.prompt) - self.cut - 1
+        places = []
+        for one in self.continuations:
+            places += [last, *range(stop + 1, stop + len(one))]
+            stop += len(one) - 1
+        return places
+
+
+def _rows(pairs: Sequence[Pair], share: bool) -> list[_Row]:
+    """The continuations of a prompt in one row, or a few, if that spares enough."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for i, (prompt, _) in enumerate(pairs):
+        alike.setdefault(tuple(prompt), []).append(i)
+    rows: list[_Row] = []
+    for members in alike.values():
+        prompt = pairs[members[0]][0]
+        spared = (len(members) - 1) * len(prompt)
+        every = sum(len(prompt) + len(pairs[i][1]) - 1 for i in members)
+        together = share and spared >= FORKED * every
+        room = len(prompt) + max(len(prompt), LONGEST) if together else 0
+        for i in members:
+            continuation = pairs[i][1]
+            if i == members[0] or rows[-1].size + len(continuation) - 1 > room:
+                rows.append(_Row(prompt))
+            rows[-1].continuations.append(continuation)
+            rows[-1].members.append(i)
+    return rows
+
+
+def _side_by_side(rows: Sequence[_Row], batch: int) -> Iterator[list[_Row]]:
+    """Rows of a kind in batches; of such as fill the processor only those that are alike long."""
+    some: list[_Row] = []
+    for row in rows:
+        sizes = [row.size, *(one.size for one in some)]
+        filled = max(sum(sizes[1:]), row.size) >= FULL
+        uneven = filled and sum(sizes) < EVEN * max(sizes) * len(sizes)
+        if some and (len(some) == batch or uneven or row.kind != some[-1].kind):
             yield some
-            some, read, new = [], [], True
-        some.append(i)
-        read += [size] if new else []
+            some = []
+        some.append(row)
     if some:
         yield some
 
 
-def _score_whole(
-    model: Decoder, pairs: Sequence[Pair], chosen: list[int], out: list[Scored | None]
-) -> None:
-    """Causal rows padded on the right, which no real token sees."""
-    rows = [(pairs[i][0] + pairs[i][1])[:-1] for i in chosen]
-    hidden = row_states(model, *right_pad(rows, device=model.embedding.device))
-    _collect(model, hidden, [len(pairs[i][0]) - 1 for i in chosen], pairs, chosen, out)
-
-
-def _score_over(
-    model: Decoder,
-    pairs: Sequence[Pair],
-    chosen: list[int],
-    stems: list[tuple[int, ...]],
-    cuts: Mapping[tuple[int, ...], int],
-    out: list[Scored | None],
-) -> None:
-    """Each stem once, then the rest of every pair over it; `cuts` is what stems share in turn."""
+def _scored(model: Decoder, rows: Sequence[_Row]) -> Iterator[tuple[int, Scored]]:
+    """The places of the pairs in these rows, which are of one kind, and what they score."""
     device = model.embedding.device
-    places = {stem: n for n, stem in enumerate(dict.fromkeys(stems))}
-    _, cache = prefill(model, list(places), [cuts.get(stem, 0) for stem in places])
-    rest = [[*pairs[i][0][len(s) :], *pairs[i][1][:-1]] for i, s in zip(chosen, stems)]
-    ids, lengths = right_pad(rest, device=device)
-    real = torch.arange(ids.shape[1], device=device) < lengths[:, None]
-    owner = torch.tensor([places[stem] for stem in stems], device=device)
-    hidden = model(ids, mask_bt=real, cache=cache.branch(owner, ids.shape[1]))
-    starts = [len(pairs[i][0]) - len(stem) - 1 for i, stem in zip(chosen, stems)]
-    _collect(model, hidden, starts, pairs, chosen, out)
+    ids, positions, branches = zip(*(row.tokens() for row in rows))
+    ids_bt, lengths = right_pad(ids, device=device)
+    kind = rows[0].kind
+    if kind == "text":
+        hidden = row_states(model, ids_bt, lengths)
+    else:
+        cache = None
+        if kind == "over":
+            stems = [tuple(row.prompt[: row.cut]) for row in rows]
+            places = {stem: n for n, stem in enumerate(dict.fromkeys(stems))}
+            _, trunk = prefill(model, list(places), [0] * len(places))
+            owner = torch.tensor([places[stem] for stem in stems], device=device)
+            cache = trunk.branch(owner, ids_bt.shape[1])
+        real = torch.arange(ids_bt.shape[1], device=device) < lengths[:, None]
+        where, of = (right_pad(one, device=device)[0] for one in (positions, branches))
+        hidden = model(ids_bt, where, real, cache, branches_bt=of)
+    wanted = torch.cat([hidden[n, row.states()] for n, row in enumerate(rows)])
+    targets = [t for row in rows for one in row.continuations for t in one]
+    logprobs, greedy = _picked(model, wanted, torch.tensor(targets, device=device))
+    at = 0
+    for row in rows:
+        for i, one in zip(row.members, row.continuations):
+            part = slice(at, at + len(one))
+            yield i, Scored(logprobs[part], bool(greedy[part].all()))
+            at += len(one)
 
 
-def _collect(
-    model: Decoder,
-    hidden_btd: Tensor,
-    starts: list[int],
-    pairs: Sequence[tuple[list[int], list[int]]],
-    chosen: list[int],
-    out: list[Scored | None],
-) -> None:
-    lengths = [len(pairs[i][1]) for i in chosen]
-    wanted = torch.cat(
-        [
-            hidden_btd[n, first : first + size]
-            for n, (first, size) in enumerate(zip(starts, lengths))
-        ]
-    )
-    targets = torch.tensor([t for i in chosen for t in pairs[i][1]], device=wanted.device)
+def _picked(model: Decoder, hidden_nd: Tensor, targets_n: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The log-probability of each target after its hidden state, and whether it is the likeliest;
+    both [n]."""
     logprobs, greedy = [], []
-    for low in range(0, len(targets), 4096):
-        logits, target = model.logits(wanted[low : low + 4096]), targets[low : low + 4096]
+    for low in range(0, len(targets_n), 4096):
+        logits, target = model.logits(hidden_nd[low : low + 4096]), targets_n[low : low + 4096]
         picked = torch.log_softmax(logits, -1).gather(1, target[:, None]).squeeze(1)
         logprobs.append(picked)
         greedy.append(logits.argmax(-1) == target)
-    all_logprobs, all_greedy = torch.cat(logprobs).cpu().numpy(), torch.cat(greedy).cpu().numpy()
-    at = 0
-    for i, size in zip(chosen, lengths):
-        part = slice(at, at + size)
-        out[i] = Scored(all_logprobs[part].astype(np.float32), bool(all_greedy[part].all()))
-        at += size
+    return torch.cat(logprobs).float().cpu().numpy(), torch.cat(greedy).cpu().numpy()

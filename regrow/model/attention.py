@@ -186,7 +186,8 @@ class Filling:
 class Cached:
     """New tokens after those of a cache (or none); padding may stand anywhere.
 
-    A query sees keys by their positions, not by where they stand in memory.
+    A query sees keys by their positions, not by where they stand in memory; of branches of the new
+    tokens it sees its own.
     """
 
     def __init__(
@@ -198,9 +199,10 @@ class Cached:
         cos_b1tr: Tensor,
         sin_b1tr: Tensor,
         prefix_b: Tensor | None = None,
+        branches_bt: Tensor | None = None,
     ) -> None:
         self.config, self.cache, self.cos, self.sin = config, cache, cos_b1tr, sin_b1tr
-        self.positions, self.prefix = positions_bt, prefix_b
+        self.positions, self.prefix, self.branches = positions_bt, prefix_b, branches_bt
         self.first = 0  # where the new tokens stand among all keys
         if cache is None:
             self.trunks: list[Branching] = []
@@ -249,6 +251,10 @@ class Cached:
                 seen = seen | inside
             if window:
                 seen = seen & (ahead_bts.abs() < window)
+            if self.branches is not None:
+                own, t = self.branches, self.branches.shape[1]
+                same = (own[:, None] == own[:, :, None]) | (own[:, None] == 0)
+                seen[:, :, self.first : self.first + t] &= same
             # A padded query sees itself, so that its row stays finite; nobody reads it.
             seen[:, :, self.first :].diagonal(dim1=1, dim2=2).fill_(True)
             strength = torch.zeros((), dtype=dtype, device=seen.device)

@@ -153,6 +153,7 @@ class Decoder(nn.Module):
         *,
         documents_bt: Tensor | None = None,
         prefix_b: Tensor | None = None,
+        branches_bt: Tensor | None = None,
     ) -> Tensor:
         """Hidden states after the last norm, [b, t, width], in the dtype of the weights.
 
@@ -161,8 +162,9 @@ class Decoder(nn.Module):
         tokens before, those of the cache included. The first tokens of a cache take the fast path
         too, if padding stands behind them only. `documents_bt` numbers
         the documents packed into a row: tokens see their own only, and positions start anew with
-        each. The first `prefix_b` tokens of a row see each other. Raises RegrowError past the
-        context.
+        each. The first `prefix_b` tokens of a row see each other. New tokens of which `branches_bt`
+        numbers several branches see what is in branch 0 and their own (a tree in one row: Miao et
+        al. 2023, sec. 4). Raises RegrowError past the context.
         """
         dtype, device, t = self.embedding.dtype, ids_bt.device, ids_bt.shape[1]
         view: View
@@ -182,11 +184,14 @@ class Decoder(nn.Module):
                 positions_bt = (mask_bt.cumsum(1) - 1 + before).clamp_(min=0)
             tables = self._tables(int(positions_bt.max()) + 1)
             cos, sin = (table[positions_bt][:, None] for table in tables)
-            if cache is not None and cache.begins(positions_bt, mask_bt) and prefix_b is None:
+            plain = prefix_b is None and branches_bt is None
+            if cache is not None and plain and cache.begins(positions_bt, mask_bt):
                 rows = WholeRows(Sight(self.config, dtype, device), t, *self._tables(t))
                 view = Filling(rows, cache, positions_bt, mask_bt, cos, sin)
             else:
-                view = Cached(self.config, cache, positions_bt, mask_bt, cos, sin, prefix_b)
+                view = Cached(
+                    self.config, cache, positions_bt, mask_bt, cos, sin, prefix_b, branches_bt
+                )
         x = self._embed(ids_bt, positions_bt)
         for block in self.blocks:
             x = block(x, view)
