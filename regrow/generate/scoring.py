@@ -136,12 +136,14 @@ def _rows(pairs: Sequence[Pair], share: bool) -> list[_Row]:
         spared = (len(members) - 1) * len(prompt)
         every = sum(len(prompt) + len(pairs[i][1]) - 1 for i in members)
         together = share and spared >= FORKED * every
-        room = len(prompt) + max(len(prompt), LONGEST) if together else 0
+        room = -1  # for tokens of continuations in the row under way
         for i in members:
-            continuation = pairs[i][1]
-            if i == members[0] or rows[-1].size + len(continuation) - 1 > room:
+            more = len(pairs[i][1]) - 1
+            if more > room:
                 rows.append(_Row(prompt))
-            rows[-1].continuations.append(continuation)
+                room = max(len(prompt), LONGEST, more) if together else -1
+            room -= more
+            rows[-1].continuations.append(pairs[i][1])
             rows[-1].members.append(i)
     return rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Protocol
 
@@ -144,7 +144,7 @@ class WholeRows:
 
 
 def _under(
-    parts: Sequence[tuple[range, range, Tensor]], q_bhtd: Tensor, k_bktd: Tensor, v_bktd: Tensor
+    parts: Iterable[tuple[range, range, Tensor]], q_bhtd: Tensor, k_bktd: Tensor, v_bktd: Tensor
 ) -> Tensor:
     """Attention of each block of queries to its keys, [b, heads, t, d]."""
     grouped = q_bhtd.shape[1] != k_bktd.shape[1]
@@ -222,6 +222,8 @@ class Cached:
         kv = k_btkd.shape[2]
         q, k, v = (x.transpose(1, 2) for x in (q_bthd, k_btkd, v_btkd))
         q, k = rotate(q, self.cos, self.sin), rotate(k, self.cos, self.sin)
+        if self.cache is None and self.branches is not None:
+            return _under(self._blocks(layer, q.dtype), q, k, v).transpose(1, 2)
         if self.cache is not None:
             k, v = self.cache.append(layer, k, v)
         q = (q.to(v.dtype) * d**-0.5).reshape(b, kv, heads // kv * t, d)
@@ -238,6 +240,14 @@ class Cached:
             mixed = mixed + one.product(weights[..., at : at + size], _packed(values))
             at += size
         return mixed.view(b, heads, t, d).transpose(1, 2).to(q_bthd.dtype)
+
+    def _blocks(self, layer: int, dtype: torch.dtype) -> Iterator[tuple[range, range, Tensor]]:
+        """Queries, the keys before and among them, and their bias: a branch stands after what it
+        goes on from."""
+        bias = self._bias(layer, dtype)
+        for low in range(0, bias.shape[2], QUERY_BLOCK):
+            high = min(low + QUERY_BLOCK, bias.shape[2])
+            yield range(low, high), range(high), bias[:, :, low:high, :high]
 
     def _bias(self, layer: int, dtype: torch.dtype) -> Tensor:
         """The bias of the queries on all keys, [b, heads or 1, t, s]; -inf is unseen."""
