@@ -74,8 +74,9 @@ def score(
     rows.sort(key=lambda row: (row.kind, -row.cut, row.prompt[: row.cut], -row.size))
     out: list[Scored | None] = [None] * len(pairs)
     with reading(model):
+        head = model.head_weight.float()
         for some in _side_by_side(rows, batch):
-            for i, scored in _scored(model, some):
+            for i, scored in _scored(model, head, some):
                 out[i] = scored
     return [scored for scored in out if scored is not None]
 
@@ -163,7 +164,7 @@ def _side_by_side(rows: Sequence[_Row], batch: int) -> Iterator[list[_Row]]:
         yield some
 
 
-def _scored(model: Decoder, rows: Sequence[_Row]) -> Iterator[tuple[int, Scored]]:
+def _scored(model: Decoder, head: Tensor, rows: Sequence[_Row]) -> Iterator[tuple[int, Scored]]:
     """The places of the pairs in these rows, which are of one kind, and what they score."""
     device = model.embedding.device
     ids, positions, branches = zip(*(row.tokens() for row in rows))
@@ -184,7 +185,7 @@ def _scored(model: Decoder, rows: Sequence[_Row]) -> Iterator[tuple[int, Scored]
         hidden = model(ids_bt, where, real, cache, branches_bt=of)
     wanted = torch.cat([hidden[n, row.states()] for n, row in enumerate(rows)])
     targets = [t for row in rows for one in row.continuations for t in one]
-    logprobs, greedy = _picked(model, wanted, torch.tensor(targets, device=device))
+    logprobs, greedy = _picked(model, head, wanted, torch.tensor(targets, device=device))
     at = 0
     for row in rows:
         for i, one in zip(row.members, row.continuations):
@@ -193,13 +194,15 @@ def _scored(model: Decoder, rows: Sequence[_Row]) -> Iterator[tuple[int, Scored]
             at += len(one)
 
 
-def _picked(model: Decoder, hidden_nd: Tensor, targets_n: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _picked(
+    model: Decoder, head: Tensor, hidden_nd: Tensor, targets_n: Tensor
+) -> tuple[np.ndarray, np.ndarray]:
     """The log-probability of each target after its hidden state, and whether it is the likeliest;
     both [n]."""
     logprobs, greedy = [], []
     for low in range(0, len(targets_n), 4096):
-        logits, target = model.logits(hidden_nd[low : low + 4096]), targets_n[low : low + 4096]
-        picked = torch.log_softmax(logits, -1).gather(1, target[:, None]).squeeze(1)
-        logprobs.append(picked)
+        target = targets_n[low : low + 4096]
+        logits = model.logits(hidden_nd[low : low + 4096], head)
+        logprobs.append(torch.log_softmax(logits, -1).gather(1, target[:, None]).squeeze(1))
         greedy.append(logits.argmax(-1) == target)
-    return torch.cat(logprobs).float().cpu().numpy(), torch.cat(greedy).cpu().numpy()
+    return torch.cat(logprobs).cpu().numpy(), torch.cat(greedy).cpu().numpy()
