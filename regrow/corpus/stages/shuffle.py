@@ -76,15 +76,16 @@ def _lay_out(job: Job, found: str, column: str, to: str, first: int, watch: Watc
     low = store.first(parts[0])
 
     def make(*paths: Path) -> None:
-        high = low + (len(parts) << ROW_BITS)
-        files = store.files(found)
-        found_here = (read_between(path, column, low, high) for path in files)
-        rows = pa.concat_tables(found_here, promote_options="default").sort_by(column)
-        of = rows[column].to_numpy().astype(np.int64) >> ROW_BITS  # an empty column has no type
-        starts = of.searchsorted(range(first, first + len(parts) + 1))
-        for path, start, stop in zip(paths, starts, starts[1:]):
-            own = rows.slice(start, stop - start)
-            write_table(path, dict(zip(own.column_names, own.columns)))
+        bounds = low + (np.arange(len(parts) + 1) << ROW_BITS)
+        high = int(bounds[-1])
+        held = [read_between(file, column, low, high) for file in store.files(found)]
+        edges = [rows[column].to_numpy().astype(np.int64).searchsorted(bounds) for rows in held]
+        none = pa.concat_tables([rows.slice(0, 0) for rows in held], promote_options="default")
+        for n, path in enumerate(paths):  # each by itself: together they would be held three times
+            own = [rows.slice(at[n], at[n + 1] - at[n]) for rows, at in zip(held, edges)]
+            table = pa.concat_tables([none, *filter(len, own)], promote_options="default")
+            table = table.sort_by(column)
+            write_table(path, dict(zip(table.column_names, table.columns)))
 
     target, *beside = (store.path(to, part) for part in parts)
     once(target, make, *beside)
