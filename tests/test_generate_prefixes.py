@@ -17,6 +17,8 @@ from regrow.generate import scoring
 from regrow.generate.prefixes import prefill, shared_prefixes
 from regrow.generate.sampler import Sampling, generate
 from regrow.generate.scoring import EVEN, FULL, LONGEST, Pair, _Row, _side_by_side, score
+from regrow.model import attention
+from regrow.model.attention import QUERY_BLOCK
 from regrow.model.decoder import Decoder
 
 SHOTS, OTHERS = list(range(1, 13)), list(range(20, 29))
@@ -68,13 +70,18 @@ def few_shot(draw: st.DrawFn) -> list[Pair]:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from(sorted(SWITCHES)), few_shot(), st.integers(1, 9), st.sampled_from([0, LONGEST])
+    st.sampled_from(sorted(SWITCHES)),
+    few_shot(),
+    st.integers(1, 9),
+    st.sampled_from([0, LONGEST]),
+    st.sampled_from([3, QUERY_BLOCK]),
 )
 def test_scores_are_the_same_with_and_without_sharing(
-    name: str, pairs: list[Pair], batch: int, longest: int
+    name: str, pairs: list[Pair], batch: int, longest: int, block: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring, "LONGEST", longest)
+        patch.setattr(attention, "QUERY_BLOCK", block)
         shared = score(MODELS[name], pairs, batch)
     for mine, alone in zip(shared, score(MODELS[name], pairs, batch, share=False), strict=True):
         np.testing.assert_allclose(mine.logprobs, alone.logprobs, atol=1e-5)
