@@ -104,8 +104,9 @@ def removed(name: str, rows: Sequence[Row], built: Built, bar: str = "") -> Figu
 
 
 def copies(truth: Sequence[Row], built: Built, threshold: float) -> Iterator[Figure]:
-    """Planted pairs of which not both survive, and clusters that exactly one page stands for (it
-    may be one that is not planted and as like them).
+    """Planted pairs of which not both survive, and clusters of which exactly one page does.
+
+    Both pages of a cluster may also be copies of one other page, which was not planted.
 
     Pages that went for another reason before are no proof of either and not counted here.
     """
@@ -140,11 +141,14 @@ def copies(truth: Sequence[Row], built: Built, threshold: float) -> Iterator[Fig
         if row.get("jaccard_5gram", 1.0) >= threshold:
             clusters[row["dup_of"]].append(row)
     members = [[named[original], *rows] for original, rows in clusters.items()]
-    came = [rows for rows in ([*filter(reached, rows)] for rows in members) if rows]
-    left = [{built.survivor(row["record_id"]) for row in rows} for rows in came]
+    before = [rows for rows in members if not any(map(reached, rows))]
+    came = [rows for rows in members if rows not in before]
+    left = [[r for r in rows if r["record_id"] in built.texts] for rows in came]
     misses = [built.why(row) for rows, kept in zip(came, left) if len(kept) != 1 for row in rows]
-    name = f"clusters with one survivor ({len(members) - len(came)} gone before)"
+    name = f"clusters with one survivor ({len(before)} gone before)"
     yield rate(name, [len(kept) == 1 for kept in left], ">= 1.0", misses)
+    standing = [{built.survivor(r["record_id"]) for r in rows if reached(r)} for rows in came]
+    yield rate("  or that one other page stands for", [len(ids) == 1 for ids in standing], "")
 
 
 def without_twin(truth: Sequence[Row], built: Built, whole: Built, threshold: float) -> Figure:

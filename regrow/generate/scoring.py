@@ -20,7 +20,7 @@ from regrow.model.rows import right_pad, row_states
 FULL, EVEN = 512, 0.9
 #: Continuations of a prompt stand in one row if that spares this share of the tokens, and in one
 #: more where they have more tokens than the prompt and than so many.
-FORKED, LONGEST = 0.1, 256
+BRANCHED, LONGEST = 0.1, 256
 
 #: A prompt's tokens and those of its continuation.
 Pair = tuple[list[int], list[int]]
@@ -136,7 +136,7 @@ def _rows(pairs: Sequence[Pair], share: bool) -> list[_Row]:
         prompt = pairs[members[0]][0]
         spared = (len(members) - 1) * len(prompt)
         every = sum(len(prompt) + len(pairs[i][1]) - 1 for i in members)
-        together = share and spared >= FORKED * every
+        together = share and spared >= BRANCHED * every
         room = -1  # for tokens of continuations in the row under way
         for i in members:
             more = len(pairs[i][1]) - 1
